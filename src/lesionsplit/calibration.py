@@ -1,0 +1,46 @@
+"""A threshold for heat maps, set without any mask: from what fires in normal slices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from lesionsplit.data.table import Table
+from lesionsplit.images import Float, Mask
+
+LEVELS = 65536
+"""Scores are counted in steps of 1 / 65535, as they are written to files."""
+
+NORMALS_FIRED = 0.005
+"""Share of the lung of normal slices that may reach the threshold."""
+
+
+def calibration_slices(table: Table) -> Table:
+    """The normal slices that a threshold is set on: those of val, of train where val has none."""
+    normal = table.labelled("normal")
+    of_val = normal.select(lambda row: row.split == "val")
+    return of_val if len(of_val) else normal.select(lambda row: row.split == "train")
+
+
+def threshold_on_normals(scored: Iterable[tuple[Float, Mask]], fired: float = NORMALS_FIRED) -> float:
+    """The lowest score that at most a share of the lung of normal slices reaches.
+
+    Args:
+        scored: of normal slices, heat map (0 to 1) and lungs.
+        fired: share of all their lung pixels, 0 to 1.
+    """
+    counts = np.zeros(LEVELS, dtype=np.int64)
+    for score, lungs in scored:
+        levels = np.rint(score[lungs] * (LEVELS - 1)).astype(np.int64)
+        counts += np.bincount(levels, minlength=LEVELS)
+    return threshold_from_counts(counts, fired)
+
+
+def threshold_from_counts(counts: npt.NDArray[np.int64], fired: float) -> float:
+    """The lowest level above 0, as a score, that at most a share ``fired`` of the counted pixels reaches."""
+    reaching = counts[::-1].cumsum()[::-1] / counts.sum()
+    low_enough = np.flatnonzero(reaching[1:] <= fired) + 1
+    level = int(low_enough[0]) if len(low_enough) else len(counts) - 1
+    return level / (len(counts) - 1)

@@ -1,0 +1,75 @@
+"""What a person sees on the terminal: progress on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lesionsplit.progress import Item
+
+if TYPE_CHECKING:
+    from lesionsplit.training.record import Measurement
+
+PAUSE = 15.0
+"""Seconds between plain lines where there is no terminal to draw on."""
+
+console = Console(stderr=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """A line for the person, on stderr: stdout is for results."""
+    console.print(text, soft_wrap=True, markup=False)
+
+
+def bar(items: Iterable[Item], total: int, title: str) -> Iterable[Item]:
+    """Show how far a loop is, with the time left."""
+    if not console.is_terminal:
+        yield from _plain(items, total, title)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield from progress.track(items, total=total, description=title)
+
+
+def _plain(items: Iterable[Item], total: int, title: str) -> Iterable[Item]:
+    last = time.monotonic()
+    for done, item in enumerate(items):
+        now = time.monotonic()
+        if now - last > PAUSE:
+            say(f"{title}: {done} of {total}")
+            last = now
+        yield item
+
+
+class TrainingLine:
+    """One line that follows training: step, terms of the loss, slices a second, time left."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._last = 0.0
+        self._start: tuple[int, float] | None = None
+
+    def __call__(self, measured: Measurement) -> None:
+        """Show a measurement; without a terminal, now and then."""
+        text = self._text(measured)
+        last = measured.step == self._steps
+        if console.is_terminal:
+            width = console.width - 1
+            sys.stderr.write("\r" + text[:width].ljust(width) + ("\n" if last else ""))
+            sys.stderr.flush()
+        elif last or time.monotonic() - self._last > PAUSE:
+            self._last = time.monotonic()
+            say(text)
+
+    def _text(self, measured: Measurement) -> str:
+        self._start = self._start or (measured.step, measured.seconds)
+        steps, seconds = measured.step - self._start[0], measured.seconds - self._start[1]
+        left = f"{timedelta(seconds=round((self._steps - measured.step) * seconds / steps))} left" if steps else ""
+        terms = "  ".join(f"{name} {value:.3g}" for name, value in measured.terms.items())
+        return f"step {measured.step}/{self._steps}  {terms}  {measured.slices_per_second:.1f} slices/s  {left}"

@@ -1,0 +1,63 @@
+"""Small random changes that leave a slice what it is."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from msgspec import Meta
+from torch import Tensor
+
+from lesionsplit.settings import Settings
+
+Share = Annotated[float, Meta(ge=0, le=0.5)]
+
+
+class Augmentation(Settings, frozen=True):
+    """How much a slice may change; each value is the largest change either way, 0 turns it off."""
+
+    flip: bool = True
+    """Mirror left and right, half of the time."""
+
+    rotation: Annotated[float, Meta(ge=0, le=45)] = 8.0
+    """Degrees."""
+
+    scale: Share = 0.08
+    """Share of the size."""
+
+    shift: Share = 0.03
+    """Share of the canvas, on each axis."""
+
+    gain: Share = 0.08
+    """Share of the grey."""
+
+    offset: Share = 0.02
+    """Share of full scale, on what is not black."""
+
+    def apply(self, grey: Tensor, generator: torch.Generator) -> Tensor:
+        """Change each of (B, 1, H, W), grey 0 to 1, on its own; black stays black."""
+        return self._recolour(self._move(grey, generator), generator)
+
+    def _move(self, grey: Tensor, generator: torch.Generator) -> Tensor:
+        if not (self.flip or self.rotation or self.scale or self.shift):
+            return grey
+        draw = torch.rand(5, len(grey), generator=generator) * 2 - 1
+        mirror = torch.where(draw[0] < 0, -1.0, 1.0) if self.flip else torch.ones(len(grey))
+        angle = draw[1] * math.radians(self.rotation)
+        size = 1 + draw[2] * self.scale
+        aspect = grey.shape[-2] / grey.shape[-1]  # turning is to be by a true angle on a canvas that is not square
+        cosine, sine = torch.cos(angle) * size, torch.sin(angle) * size
+        rows = [
+            torch.stack([mirror * cosine, -mirror * sine * aspect, 2 * self.shift * draw[3]], dim=1),
+            torch.stack([sine / aspect, cosine, 2 * self.shift * draw[4]], dim=1),
+        ]
+        grid = F.affine_grid(torch.stack(rows, dim=1), list(grey.shape), align_corners=False)
+        return F.grid_sample(grey, grid.to(grey.device), mode="bilinear", padding_mode="zeros", align_corners=False)
+
+    def _recolour(self, grey: Tensor, generator: torch.Generator) -> Tensor:
+        if not (self.gain or self.offset):
+            return grey
+        draw = (torch.rand(2, len(grey), 1, 1, 1, generator=generator) * 2 - 1).to(grey.device)
+        return ((1 + self.gain * draw[0]) * grey + self.offset * draw[1] * (grey > 0)).clip(0, 1)

@@ -1,0 +1,101 @@
+"""Which slices make up a training step.
+
+Normal and lesion slices are drawn independently, each label in shuffled rounds that use all of its
+slices before any comes again. A draw is a function of seed, step and rank alone: nothing has to be
+saved for a resumed run to draw what an unbroken one would have drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from lesionsplit.data.augment import Augmentation
+from lesionsplit.data.cache import PreparedSlices
+from lesionsplit.images import full_scale
+
+
+class Batch(NamedTuple):
+    """As many normal slices as slices with lesion: all the supervision there is.
+
+    Each is (B, 1, H, W) in network grey.
+    """
+
+    normal: Tensor
+    lesion: Tensor
+
+
+class Shuffled:
+    """The numbers below ``count`` in endless shuffled rounds, any stretch of which can be asked for."""
+
+    def __init__(self, count: int, seed: tuple[int, ...]) -> None:
+        self.count = count
+        self.seed = seed
+        self._rounds: dict[int, npt.NDArray[np.intp]] = {}
+
+    def stretch(self, start: int, length: int) -> npt.NDArray[np.intp]:
+        """The numbers at positions ``start`` to ``start + length`` of the endless sequence."""
+        positions = np.arange(start, start + length)
+        return np.array([self._round(int(p // self.count))[p % self.count] for p in positions])
+
+    def _round(self, number: int) -> npt.NDArray[np.intp]:
+        if number not in self._rounds:
+            if len(self._rounds) > 1:  # a stretch touches this round and perhaps the next
+                self._rounds.clear()
+            self._rounds[number] = np.random.default_rng((*self.seed, number)).permutation(self.count)
+        return self._rounds[number]
+
+
+class Sampler:
+    """Draws training batches from prepared slices."""
+
+    def __init__(
+        self,
+        slices: PreparedSlices,
+        augmentation: Augmentation,
+        *,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """``batch_size`` slices of each label a step, shared out among ``world_size`` processes."""
+        self.slices = slices
+        self.augmentation = augmentation
+        self.share = batch_size // world_size
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.device = device
+        self._positions = [slices.where(lesion=lesion) for lesion in (False, True)]
+        self._order = [Shuffled(len(at), (seed, label)) for label, at in enumerate(self._positions)]
+
+    def draw(self, step: int) -> Batch:
+        """The batch of one step, (share, 1, H, W) of each label, augmented and normalised."""
+        start = step * self.batch_size + self.rank * self.share
+        chosen = np.concatenate(
+            [at[order.stretch(start, self.share)] for at, order in zip(self._positions, self._order, strict=True)]
+        )
+        images = self.slices.images[np.sort(chosen)][np.argsort(np.argsort(chosen))]  # read the map in file order
+        grey = torch.from_numpy(images.astype(np.float32)).unsqueeze(1).to(self.device) / full_scale(images)
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, step, self.rank))
+        grey = self.slices.normalisation.apply(self.augmentation.apply(grey, generator))
+        normal, lesion = grey.chunk(2)
+        return Batch(normal, lesion)
+
+    def from_step(self, step: int) -> Iterator[Batch]:
+        """Batches from ``step`` on, without end."""
+        while True:
+            yield self.draw(step)
+            step += 1
+
+
+def derive_seed(*parts: int) -> int:
+    """One seed from several numbers, well mixed: the same numbers, the same seed."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint32)[0])

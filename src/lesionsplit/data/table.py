@@ -1,0 +1,212 @@
+"""Which slices there are: `slices.csv`, or two folders named `normal` and `lesion`."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from lesionsplit.errors import DataError
+from lesionsplit.images import SUFFIXES, read_header
+
+Label = Literal["normal", "lesion"]
+Split = Literal["train", "val", "test"]
+
+TABLE = "slices.csv"
+MASK_PREFIX = "mask_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """One slice of the table."""
+
+    image: Path
+    label: Label
+    split: Split
+    series: str
+    """Slices of one series are near-duplicates: never in two splits, resampled together."""
+
+    masks: Mapping[str, Path] = field(default_factory=dict)
+    """By annotator. Empty for normal slices, and for every slice that a weakly supervised training sees."""
+
+    healthy: Path | None = None
+    """What the slice looks like without its lesion; only a phantom knows."""
+
+    place: str
+    """Where the table says so, for messages: `slices.csv line 2 (images/1.png)`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """The slices of a data set, in the table's own order."""
+
+    root: Path
+    slices: tuple[Slice, ...]
+
+    def select(self, wanted: Callable[[Slice], bool]) -> Table:
+        """The slices that are wanted."""
+        return replace(self, slices=tuple(filter(wanted, self.slices)))
+
+    def split(self, split: Split) -> Table:
+        """The slices of one split.
+
+        Raises:
+            DataError: there is none.
+        """
+        chosen = self.select(lambda row: row.split == split)
+        if not chosen.slices:
+            found = sorted({row.split for row in self.slices})
+            raise DataError(f"{self.root}: has no slice in split {split!r}; found: {', '.join(found)}")
+        return chosen
+
+    def labelled(self, label: Label) -> Table:
+        """The slices of one label; may be empty."""
+        return self.select(lambda row: row.label == label)
+
+    def without_masks(self) -> Table:
+        """The same slices with image labels only: all that weakly supervised training may see."""
+        return replace(self, slices=tuple(replace(row, masks={}, healthy=None) for row in self.slices))
+
+    @property
+    def annotators(self) -> tuple[str, ...]:
+        """Every annotator who outlined at least one slice, in the order of the columns."""
+        return tuple(dict.fromkeys(name for row in self.slices for name in row.masks))
+
+    def __len__(self) -> int:
+        return len(self.slices)
+
+    def __iter__(self) -> Iterator[Slice]:
+        return iter(self.slices)
+
+
+def read_table(folder: Path) -> Table:
+    """Read a data set's table and check it, files' existence and mask shapes included.
+
+    ``folder`` holds either `slices.csv` (columns image, label, split, series, and any of healthy and
+    mask_<annotator>) or the folders `normal` and `lesion`, all of whose images are for training.
+
+    Raises:
+        DataError: naming the row: a missing file or field, an unknown label or split, a mask of
+            another shape, a series in two splits, an image listed twice.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; give a folder with {TABLE}, or with normal/ and lesion/")
+    if (folder / TABLE).is_file():
+        rows = _rows_of_csv(folder)
+    elif all((folder / label).is_dir() for label in get_args(Label)):
+        rows = _rows_of_folders(folder)
+    else:
+        raise DataError(f"{folder}: has neither {TABLE} nor the folders normal/ and lesion/")
+    _check(folder, rows)
+    return Table(root=folder, slices=tuple(rows))
+
+
+def _rows_of_csv(folder: Path) -> list[Slice]:
+    path = folder / TABLE
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, restkey="", strict=True)
+            columns = tuple(reader.fieldnames or ())
+            missing = {"image", "label", "split", "series"} - set(columns)
+            if missing:
+                raise DataError(
+                    f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(sorted(missing))}; "
+                    f"found: {', '.join(columns) or 'nothing'}"
+                )
+            return [_row(folder, row, f"{path} line {reader.line_num}") for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read ({error}); it must be comma-separated UTF-8 text") from None
+
+
+def _row(folder: Path, row: Mapping[str, str | None], line: str) -> Slice:
+    def text(column: str) -> str:
+        value = (row[column] or "").strip()
+        if not value:
+            raise DataError(f"{place}: has no {column}")
+        return value
+
+    def choice(column: str, allowed: tuple[str, ...]) -> str:
+        if text(column) not in allowed:
+            raise DataError(f"{place}: {column} is {text(column)!r}; allowed: {', '.join(allowed)}")
+        return text(column)
+
+    place = line
+    image = text("image")
+    place = f"{line} ({image})"
+    if "" in row:
+        raise DataError(f"{place}: has more fields than the header has columns")
+    return Slice(
+        image=folder / image,
+        label=choice("label", get_args(Label)),  # type: ignore[arg-type]
+        split=choice("split", get_args(Split)),  # type: ignore[arg-type]
+        series=text("series"),
+        masks={
+            column.removeprefix(MASK_PREFIX): folder / path.strip()
+            for column, path in row.items()
+            if column.startswith(MASK_PREFIX) and path and path.strip()
+        },
+        healthy=folder / healthy if (healthy := (row.get("healthy") or "").strip()) else None,
+        place=place,
+    )
+
+
+def _rows_of_folders(folder: Path) -> list[Slice]:
+    labels: tuple[Label, ...] = get_args(Label)
+    return [
+        Slice(image=path, label=label, split="train", series=f"{label}/{path.name}", place=str(path))
+        for label in labels
+        for path in list_images(folder / label)
+    ]
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The images of a folder by name, hidden files left out; not those of folders inside it."""
+    return sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )
+
+
+def _check(folder: Path, rows: list[Slice]) -> None:
+    if not rows:
+        raise DataError(f"{folder}: lists no slice; allowed: images of {', '.join(SUFFIXES)}")
+    split_of: dict[str, Slice] = {}
+    seen: dict[Path, Slice] = {}
+    for row in rows:
+        first = seen.setdefault(row.image, row)
+        if first is not row:
+            raise DataError(f"{row.place}: is listed before, at {first.place}")
+        other = split_of.setdefault(row.series, row)
+        if other.split != row.split:
+            raise DataError(
+                f"{row.place}: series {row.series!r} is in split {row.split!r} here and in {other.split!r} at "
+                f"{other.place}; slices of one series are near-duplicates, keep them in one split"
+            )
+        _check_files(row)
+
+
+def _check_files(row: Slice) -> None:
+    for kind, path in {"image": row.image, "healthy": row.healthy}.items():
+        if path is not None and not path.is_file():
+            raise DataError(f"{row.place}: {kind} {path} is missing")
+    if not row.masks:
+        return
+    try:
+        frame = read_header(row.image)[:2]
+        for annotator, path in row.masks.items():
+            shape = read_header(path)[:2]
+            if not _same_frame(frame, shape):
+                raise DataError(
+                    f"mask {path} has {shape[0]} x {shape[1]} pixels and the image {frame[0]} x {frame[1]}; a mask "
+                    f"of {annotator} must have the image's shape, or divide it or be divided by it evenly"
+                )
+    except DataError as error:
+        raise DataError(f"{row.place}: {error}") from None
+
+
+def _same_frame(image: tuple[int, int], mask: tuple[int, int]) -> bool:
+    """Whether one is the other at a whole multiple of its resolution, the same on both axes."""
+    large, small = max(image, mask), min(image, mask)
+    factor = large[0] // small[0]
+    return large == (small[0] * factor, small[1] * factor)

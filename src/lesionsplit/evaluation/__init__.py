@@ -1,0 +1,1 @@
+"""Evaluation: numpy only; gets score maps and masks, never a network."""

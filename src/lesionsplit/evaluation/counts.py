@@ -1,0 +1,124 @@
+"""Pixels counted by score, from which every pooled number follows in bounded memory.
+
+Scores are 16 bit, in steps of 1 / 65535, as they are written to files. On such scores all that is
+computed here is exact: there are no thresholds between levels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from lesionsplit.images import Float, Mask
+
+LEVELS = 65536
+COARSE = 2048
+"""Levels kept for each series, which serve intervals only."""
+
+Counts: TypeAlias = npt.NDArray[np.float64]
+"""(..., 2, levels): pixels that are lesion, and pixels that are not, by score from 0 to 1."""
+
+Values: TypeAlias = npt.NDArray[np.float64]
+
+
+@dataclass
+class PixelCounts:
+    """Counts of all pixels, exact, and by series, coarse."""
+
+    total: Counts = field(default_factory=lambda: np.zeros((2, LEVELS)))
+    by_series: dict[str, Counts] = field(default_factory=dict)
+
+    def add(self, series: str, score: Float, truth: Mask) -> None:
+        """Count the pixels of one slice; score 0 to 1, any shape."""
+        levels = to_levels(score).ravel()
+        lesion = np.bincount(levels[truth.ravel()], minlength=LEVELS)
+        other = np.bincount(levels, minlength=LEVELS) - lesion
+        counts = np.stack([lesion, other]).astype(np.float64)
+        self.total += counts
+        coarse = counts.reshape(2, COARSE, LEVELS // COARSE).sum(axis=2)
+        self.by_series[series] = self.by_series.get(series, 0) + coarse
+
+
+def to_levels(score: Float) -> npt.NDArray[np.int64]:
+    """Scores 0 to 1 as whole levels, 0 to 65535."""
+    return np.rint(np.clip(score, 0, 1) * np.float64(LEVELS - 1)).astype(np.int64)
+
+
+def above(counts: Counts) -> tuple[Values, Values]:
+    """True and false positives of every threshold, (..., levels), from the lowest to the highest."""
+    reaching = counts[..., ::-1].cumsum(axis=-1)[..., ::-1]
+    return reaching[..., 0, :], reaching[..., 1, :]
+
+
+def average_precision(counts: Counts) -> Values:
+    """Sum over thresholds of precision times the step in recall, (...); as scikit-learn defines it.
+
+    NaN where there is no lesion pixel.
+    """
+    lesion, other = (counts[..., part, ::-1] for part in (0, 1))
+    true, false = lesion.cumsum(axis=-1), other.cumsum(axis=-1)
+    precision = true / np.maximum(true + false, 1)
+    with np.errstate(invalid="ignore"):
+        area: Values = (precision * lesion).sum(axis=-1) / true[..., -1]
+    return area
+
+
+def dice(counts: Counts) -> Values:
+    """Dice of every threshold, (..., levels); NaN where there is no lesion pixel."""
+    true, false = above(counts)
+    lesion = counts[..., 0, :].sum(axis=-1)[..., None]
+    with np.errstate(invalid="ignore"):
+        overlap: Values = np.where(lesion > 0, 2 * true / (true + false + lesion), np.nan)
+    return overlap
+
+
+def dice_at(counts: Counts, threshold: float) -> Values:
+    """Dice at one threshold, (...)."""
+    return dice(counts)[..., level_of(threshold, counts.shape[-1])]
+
+
+def best_dice(counts: Counts) -> Values:
+    """The highest Dice of any threshold above 0, (...): an oracle's, for comparison only."""
+    best: Values = dice(counts)[..., 1:].max(axis=-1)
+    return best
+
+
+def level_of(threshold: float, levels: int = LEVELS) -> int:
+    """The lowest level that reaches a threshold; never level 0, which is "no sign at all"."""
+    return int(np.clip(np.ceil(threshold * (levels - 1) - 1e-9), 1, levels - 1))
+
+
+def prevalence(counts: Counts) -> Values:
+    """Share of the pixels that is lesion, (...): the average precision of chance."""
+    lesion: Values = counts[..., 0, :].sum(axis=-1) / counts.sum(axis=(-2, -1))
+    return lesion
+
+
+def binary_dice(counts: Counts) -> Values:
+    """Dice of a mask taken as a score, (...)."""
+    return dice(counts)[..., -1]
+
+
+def binary_precision(counts: Counts) -> Values:
+    """Share of a mask, taken as a score, that is lesion, (...); NaN of an empty mask."""
+    with np.errstate(invalid="ignore"):
+        share: Values = counts[..., 0, -1] / counts[..., -1].sum(axis=-1)
+    return share
+
+
+def binary_recall(counts: Counts) -> Values:
+    """Share of the lesion that a mask, taken as a score, covers, (...)."""
+    with np.errstate(invalid="ignore"):
+        share: Values = counts[..., 0, -1] / counts[..., 0, :].sum(axis=-1)
+    return share
+
+
+def precision_recall(counts: Counts) -> tuple[Values, Values]:
+    """Precision and recall of every threshold that some pixel reaches, from the highest to the lowest."""
+    true, false = above(counts)
+    reached = np.flatnonzero(np.diff(true + false, append=0))[::-1]
+    true, false = true[reached], false[reached]
+    return true / (true + false), true / counts[0].sum()

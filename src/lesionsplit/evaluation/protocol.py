@@ -1,0 +1,169 @@
+"""How heat maps are scored against masks: the conventions, in one place.
+
+* One grid for all: the frame's longer side has ``resolution`` pixels (256); scores are averaged onto
+  it, and a pixel of it is lesion, or lung, where at least half of it is.
+* Pooled: over all pixels of the split's lesion slices, on the whole image or inside the lungs. Per
+  image: the mean over lesion slices of each one's own value.
+* Normal slices never enter a Dice or an average precision; they are reported for themselves.
+* Intervals: 95 %, bootstrap over series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import msgspec
+import numpy as np
+from PIL.Image import Resampling
+
+from lesionsplit.data.lungs import LungSlice
+from lesionsplit.data.table import Slice, Table
+from lesionsplit.errors import DataError
+from lesionsplit.evaluation.baselines import opening
+from lesionsplit.evaluation.bootstrap import RESAMPLES, Bootstrap, Estimate, Values
+from lesionsplit.evaluation.counts import PixelCounts, binary_dice, binary_precision, binary_recall, prevalence
+from lesionsplit.evaluation.tally import AgainstAnnotator, MethodTally, OnSlices, Scored
+from lesionsplit.images import Float, Mask, as_float, full_scale, read_grey, resize
+
+RESOLUTION = 256
+
+
+class AnnotatorAgainst(msgspec.Struct, frozen=True, kw_only=True):
+    """One annotator's masks taken as if a method had made them, against another's."""
+
+    dice: Estimate
+    precision: Estimate
+    recall: Estimate
+
+
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything measured on a split."""
+
+    conventions: dict[str, str | int | float]
+    """What the numbers mean: data, split, counts, resolution, thresholds."""
+
+    chance: dict[str, Estimate]
+    """By annotator: the average precision of chance, which is the share of lesion pixels."""
+
+    annotators: dict[str, dict[str, AnnotatorAgainst]]
+    """By the annotator who is judged against, then by the one who is judged."""
+
+    methods: dict[str, dict[str, AgainstAnnotator]]
+    """By method, then by annotator."""
+
+    slices: dict[str, OnSlices]
+    """By method."""
+
+
+def evaluate(
+    table: Table, scores: Mapping[str, Iterable[Scored]], thresholds: Mapping[str, float], resolution: int = RESOLUTION
+) -> tuple[Evaluation, dict[str, MethodTally]]:
+    """Score methods' heat maps against every annotator.
+
+    Args:
+        table: the slices of one split; lesion slices with masks, by all annotators alike.
+        scores: by method, a heat map for each slice of the table in its order, on its frame at any
+            resolution.
+        thresholds: by method, the score from which a pixel counts as lesion.
+        resolution: of the grid on which scores and masks meet.
+
+    Returns:
+        The numbers, and the counts behind them, from which curves are drawn.
+
+    Raises:
+        DataError: a lesion slice has no mask of an annotator.
+    """
+    annotators = _annotators(table)
+    tallies = {name: MethodTally(threshold) for name, threshold in thresholds.items()}
+    between = {name: {other: PixelCounts() for other in annotators if other != name} for name in annotators}
+    streams = {name: iter(stream) for name, stream in scores.items()}
+    for row in table:
+        truths = {name: read_mask(row, name, resolution) for name in annotators if name in row.masks}
+        for name, stream in streams.items():
+            tallies[name].add(row, to_grid(next(stream), resolution), truths)
+        for name, truth in truths.items():
+            for other, counts in between[name].items():
+                counts.add(row.series, truths[other].astype(np.float32), truth)
+    return _summarise(table, tallies, between, resolution), tallies
+
+
+def opening_scores(slices: Iterable[LungSlice], resolution: int = RESOLUTION) -> Iterator[Scored]:
+    """The morphology baseline's heat maps, on the evaluation's grid."""
+    for grey, lungs in slices:
+        small = to_grid(Scored(as_float(grey), lungs), resolution)
+        yield Scored(opening(small.score, small.lungs), small.lungs)
+
+
+def to_grid(scored: Scored, resolution: int) -> Scored:
+    """A heat map and its lungs on the grid on which scores and masks meet; 0 outside the lungs."""
+    lungs = onto_grid(scored.lungs, resolution) >= 0.5
+    return Scored(np.where(lungs, onto_grid(scored.score, resolution), 0).astype(np.float32), lungs)
+
+
+def onto_grid(image: Float | Mask, resolution: int) -> Float:
+    """An image averaged onto a grid whose longer side has ``resolution`` pixels."""
+    rows, columns = image.shape
+    scale = resolution / max(rows, columns)
+    shape = (max(1, round(rows * scale)), max(1, round(columns * scale)))
+    return resize(image.astype(np.float32), shape, Resampling.BOX)
+
+
+def read_mask(row: Slice, annotator: str, resolution: int) -> Mask:
+    """One annotator's mask of a slice, on the grid."""
+    try:
+        mask = read_grey(row.masks[annotator])
+    except DataError as error:
+        raise DataError(f"{row.place}: {error}") from None
+    outlined: Mask = onto_grid(mask > full_scale(mask) // 2, resolution) >= 0.5
+    return outlined
+
+
+def _annotators(table: Table) -> tuple[str, ...]:
+    for row in table.labelled("lesion"):
+        for name in table.annotators:
+            if name not in row.masks:
+                raise DataError(
+                    f"{row.place}: has no mask of {name}, who outlined other slices; add it or drop the column"
+                )
+    return table.annotators
+
+
+def _summarise(
+    table: Table, tallies: Mapping[str, MethodTally], between: Mapping[str, Mapping[str, PixelCounts]], resolution: int
+) -> Evaluation:
+    lesion, normal = table.labelled("lesion"), table.labelled("normal")
+    bootstrap = Bootstrap([row.series for row in lesion])
+    any_method = next(iter(tallies.values()))  # the masks are the same for all
+
+    def pooled(measure: Callable[[Values], Values], counts: PixelCounts) -> Estimate:
+        return bootstrap.pooled(measure, counts.total, counts.by_series)
+
+    return Evaluation(
+        conventions={
+            "data": table.root.resolve().name,
+            "split": "+".join(sorted({row.split for row in table})),
+            "lesion slices": len(lesion),
+            "normal slices": len(normal),
+            "lesion series": len({row.series for row in lesion}),
+            "normal series": len({row.series for row in normal}),
+            "resolution": resolution,
+            "average precision": "sum of precision times step in recall, 16-bit scores; not the trapezoid",
+            "pooled": "over all pixels of the lesion slices",
+            "interval": f"95 %, {RESAMPLES} bootstrap resamples of series",
+            **{f"threshold of {name}": tally.threshold for name, tally in tallies.items()},
+        },
+        chance={name: pooled(prevalence, tally.whole) for name, tally in any_method.annotators.items()},
+        annotators={
+            name: {
+                other: AnnotatorAgainst(
+                    dice=pooled(binary_dice, counts),
+                    precision=pooled(binary_precision, counts),
+                    recall=pooled(binary_recall, counts),
+                )
+                for other, counts in others.items()
+            }
+            for name, others in between.items()
+        },
+        methods={name: tally.against_annotators() for name, tally in tallies.items()},
+        slices={name: tally.on_slices() for name, tally in tallies.items()},
+    )

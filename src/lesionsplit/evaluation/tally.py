@@ -1,0 +1,164 @@
+"""What is counted of one method's heat maps, slice by slice, and the numbers that follow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from lesionsplit.data.table import Slice
+from lesionsplit.evaluation.bootstrap import Bootstrap, Estimate
+from lesionsplit.evaluation.counts import (
+    PixelCounts,
+    average_precision,
+    best_dice,
+    dice_at,
+    level_of,
+    to_levels,
+)
+from lesionsplit.evaluation.ranking import auroc
+from lesionsplit.evaluation.ranking import average_precision as exact_average_precision
+from lesionsplit.images import Float, Mask
+from lesionsplit.reading import lesion_mask, share_of_lung, slice_score
+
+FIXED_THRESHOLD = 0.4
+"""The paper's threshold, reported beside the stored one."""
+
+CALLED_NORMAL = 0.01
+"""A slice of whose lung less than this share fires is called normal (Chaganti et al. 2020)."""
+
+
+class Scored(NamedTuple):
+    """A method's heat map of one slice, (rows, columns)."""
+
+    score: Float
+    """0 to 1; 0 outside the lungs."""
+
+    lungs: Mask
+
+
+class AgainstAnnotator(msgspec.Struct, frozen=True, kw_only=True):
+    """A heat map against one annotator's masks, over the lesion slices of a split."""
+
+    average_precision: Estimate
+    """Pooled, whole image: the paper's number."""
+
+    average_precision_in_lung: Estimate
+    """Pooled, pixels inside the lungs."""
+
+    average_precision_per_image: Estimate
+    """Mean over slices that the annotator outlined something in."""
+
+    dice_best: Estimate
+    """Pooled, at the threshold that is best on this very split: an oracle's."""
+
+    dice_stored: Estimate
+    """Pooled, at the threshold stored with the weights."""
+
+    dice_fixed: Estimate
+    """Pooled, at 0.4."""
+
+    dice_stored_per_image: Estimate
+    """Mean over slices that the annotator outlined something in, at the stored threshold."""
+
+
+class OnSlices(msgspec.Struct, frozen=True, kw_only=True):
+    """What fires where nothing is, and whether slices can be told apart."""
+
+    share_of_lung_fired: Estimate
+    """Mean over normal slices of the share of lung at the stored threshold."""
+
+    specificity: Estimate
+    """Share of the normal slices of whose lung less than 1 % fires."""
+
+    sensitivity: Estimate
+    """Share of the lesion slices of whose lung at least 1 % fires."""
+
+    auroc: Estimate
+    """Lesion against normal slices, by the slice score."""
+
+
+@dataclass
+class AnnotatorTally:
+    """Heat maps counted against one annotator's masks."""
+
+    whole: PixelCounts = field(default_factory=PixelCounts)
+    in_lung: PixelCounts = field(default_factory=PixelCounts)
+    outlined: list[str] = field(default_factory=list)
+    """The series of each slice that the annotator outlined something in; the next two are of these."""
+    precisions: list[float] = field(default_factory=list)
+    dices: list[float] = field(default_factory=list)
+
+    def add(self, series: str, scored: Scored, truth: Mask, threshold: float) -> None:
+        """Count one lesion slice."""
+        self.whole.add(series, scored.score, truth)
+        self.in_lung.add(series, scored.score[scored.lungs], truth[scored.lungs])
+        if truth.any():
+            levels = to_levels(scored.score)
+            found = levels >= level_of(threshold)
+            self.outlined.append(series)
+            self.precisions.append(exact_average_precision(levels, truth))
+            self.dices.append(float(2 * np.sum(found & truth) / (np.sum(found) + np.sum(truth))))
+
+    def summarise(self, threshold: float) -> AgainstAnnotator:
+        """Numbers with intervals."""
+        bootstrap = Bootstrap(list(self.whole.by_series))
+
+        def pooled(measure, counts: PixelCounts) -> Estimate:  # type: ignore[no-untyped-def]
+            return bootstrap.pooled(measure, counts.total, counts.by_series)
+
+        return AgainstAnnotator(
+            average_precision=pooled(average_precision, self.whole),
+            average_precision_in_lung=pooled(average_precision, self.in_lung),
+            average_precision_per_image=bootstrap.mean(self.precisions, self.outlined),
+            dice_best=pooled(best_dice, self.whole),
+            dice_stored=pooled(partial(dice_at, threshold=threshold), self.whole),
+            dice_fixed=pooled(partial(dice_at, threshold=FIXED_THRESHOLD), self.whole),
+            dice_stored_per_image=bootstrap.mean(self.dices, self.outlined),
+        )
+
+
+@dataclass
+class MethodTally:
+    """One method's heat maps counted over a split."""
+
+    threshold: float
+    annotators: dict[str, AnnotatorTally] = field(default_factory=dict)
+    rows: list[Slice] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    """Slice scores, of each of ``rows``."""
+    fired: list[float] = field(default_factory=list)
+    """Share of lung at the threshold, of each of ``rows``."""
+
+    def add(self, row: Slice, scored: Scored, truths: Mapping[str, Mask]) -> None:
+        """Count one slice; ``truths`` by annotator, of the score's shape."""
+        self.rows.append(row)
+        self.scores.append(slice_score(scored.score, scored.lungs))
+        self.fired.append(share_of_lung(lesion_mask(scored.score, self.threshold), scored.lungs))
+        for annotator, truth in truths.items():
+            self.annotators.setdefault(annotator, AnnotatorTally()).add(row.series, scored, truth, self.threshold)
+
+    def against_annotators(self) -> dict[str, AgainstAnnotator]:
+        """Numbers against each annotator."""
+        return {name: tally.summarise(self.threshold) for name, tally in self.annotators.items()}
+
+    def on_slices(self) -> OnSlices:
+        """Numbers on normal slices, and on normal against lesion slices."""
+        bootstrap = Bootstrap([row.series for row in self.rows])
+
+        def mean(values: list[float], label: str) -> Estimate:
+            chosen = [(value, row.series) for value, row in zip(values, self.rows, strict=True) if row.label == label]
+            return bootstrap.mean([value for value, _ in chosen], [series for _, series in chosen])
+
+        lesion = [row.label == "lesion" for row in self.rows]
+        weights = bootstrap.weights([row.series for row in self.rows])
+        return OnSlices(
+            share_of_lung_fired=mean(self.fired, "normal"),
+            specificity=mean([float(share < CALLED_NORMAL) for share in self.fired], "normal"),
+            sensitivity=mean([float(share >= CALLED_NORMAL) for share in self.fired], "lesion"),
+            auroc=Estimate.of(auroc(self.scores, lesion), auroc(self.scores, lesion, weights)),
+        )

@@ -1,0 +1,50 @@
+"""What training and prediction know of a method, whichever it is."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from lesionsplit.data.sampling import Batch
+from lesionsplit.losses import Terms
+
+
+class Reading(NamedTuple):
+    """What a method has to say of a batch of slices, (B, 1, H, W) each."""
+
+    score: Tensor
+    """0 to 1, higher is more likely lesion; one scale for all slices, so that one threshold serves all."""
+
+    healthy: Tensor
+    """The slices without their lesions, in network grey."""
+
+
+class Method(Protocol):
+    """Learns where the disease is from slices that only say whether there is any."""
+
+    network: nn.Module
+    """What is kept of the method when it has learnt."""
+
+    def setup(self, fabric: Fabric) -> None:
+        """Hand modules and optimisers to Fabric, once, before the first step."""
+
+    def step(self, batch: Batch, number: int) -> Terms:
+        """Learn from one batch, the ``number``-th from 0, and return the terms measured, detached."""
+
+    def state(self) -> dict[str, Any]:
+        """Every module and optimiser that training changes, by name, to be saved or loaded in place."""
+
+
+class MethodSettings(Protocol):
+    """Settings that know which method they are of."""
+
+    def build(self) -> Method:
+        """The method, with fresh weights."""
+
+    def build_network(self) -> nn.Module:
+        """What is kept of the method, with fresh weights."""
+
+    def read(self, network: nn.Module, images: Tensor) -> Reading:
+        """What such a network has to say of slices (B, 1, H, W) in network grey; each on its own."""

@@ -1,0 +1,1 @@
+"""Networks: `torch.nn.Module` only; no loss, no file, no training."""

@@ -1,0 +1,77 @@
+"""Small pictures put together into sheets that say what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
+
+from lesionsplit.images import Float, Mask
+
+Colour: TypeAlias = tuple[int, int, int]
+Tile: TypeAlias = npt.NDArray[np.uint8]
+"""A colour picture, (rows, columns, 3)."""
+
+BACKGROUND: Colour = (16, 16, 18)
+TEXT: Colour = (235, 235, 235)
+GAP = 4
+HEADING = 22
+
+# Perceptually even from dark to bright, and told apart in any kind of colour blindness (the ends and
+# knots of matplotlib's "inferno", which is in the public domain).
+HEAT: tuple[Colour, ...] = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164))
+
+
+def grey_tile(image: Float) -> Tile:
+    """A grey picture, values 0 to 1."""
+    level = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    tile: Tile = np.repeat(level[..., None], 3, axis=2)
+    return tile
+
+
+def heat_tile(score: Float, top: float = 1.0) -> Tile:
+    """A heat map, 0 to ``top``, dark to bright."""
+    position = np.clip(score / top, 0, 1) * (len(HEAT) - 1)
+    knots = np.arange(len(HEAT))
+    channels = [np.interp(position, knots, [colour[c] for colour in HEAT]) for c in range(3)]
+    tile: Tile = np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
+    return tile
+
+
+def overlay_tile(image: Float, score: Float, top: float = 1.0) -> Tile:
+    """A heat map over a grey picture, the more opaque the higher the score."""
+    lifted = np.sqrt(np.clip(score / top, 0, 1))  # faint lesions are to be seen too
+    share = 0.75 * lifted[..., None]
+    tile: Tile = np.rint(grey_tile(image) * (1 - share) + heat_tile(lifted) * share).astype(np.uint8)
+    return tile
+
+
+def outline(tile: Tile, mask: Mask, colour: Colour) -> Tile:
+    """The tile with the inner edge of a mask drawn in a colour."""
+    edge = mask & ~ndimage.binary_erosion(mask)
+    drawn = tile.copy()
+    drawn[edge] = colour
+    return drawn
+
+
+def sheet(rows: Sequence[Sequence[Tile]], headings: Sequence[str], names: Sequence[str] = ()) -> Image.Image:
+    """Tiles of one size in rows and columns; a heading over each column, a name under each row's first."""
+    height, width = rows[0][0].shape[:2]
+    across = len(headings) * (width + GAP) + GAP
+    down = HEADING + len(rows) * (height + GAP) + GAP
+    page = Image.new("RGB", (across, down), BACKGROUND)
+    draw = ImageDraw.Draw(page)
+    font = ImageFont.load_default(size=13)
+    for column, heading in enumerate(headings):
+        draw.text((GAP + column * (width + GAP) + 2, 3), heading, fill=TEXT, font=font)
+    for row, tiles in enumerate(rows):
+        top = HEADING + row * (height + GAP)
+        for column, tile in enumerate(tiles):
+            page.paste(Image.fromarray(tile), (GAP + column * (width + GAP), top))
+        if names:
+            draw.text((GAP + 3, top + height - 17), names[row], fill=TEXT, font=font)
+    return page

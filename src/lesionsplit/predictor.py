@@ -1,0 +1,169 @@
+"""Slices in, heat maps, masks and healthy versions out, on the slices' own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lesionsplit.data.lungs import LungSlice, find_lungs
+from lesionsplit.data.placement import Placement
+from lesionsplit.errors import SettingsError
+from lesionsplit.images import Float, Grey, Mask, as_float, as_grey
+from lesionsplit.model import Model
+from lesionsplit.reading import lesion_mask, share_of_lung, slice_score
+
+BATCH = 8
+"""Slices that go through the network together: more is no faster on a CPU and costs memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What is found in one slice; every image is (rows, columns) as the input's."""
+
+    score: Float
+    """0 to 1, raw: comparable between slices; 0 outside the lungs."""
+
+    mask: Mask
+    """Where the score reaches the model's threshold."""
+
+    healthy: Grey
+    """The slice without its lesion, of the input's depth."""
+
+    lungs: Mask
+
+    @property
+    def slice_score(self) -> float:
+        """How sure it is that the slice has a lesion at all, 0 to 1."""
+        return slice_score(self.score, self.lungs)
+
+    @property
+    def share_of_lung(self) -> float:
+        """Share of the lungs that is lesion, 0 to 1."""
+        return share_of_lung(self.mask, self.lungs)
+
+
+class Predictor:
+    """A model on a device, loaded once for any number of slices.
+
+    >>> predictor = Predictor.load()
+    >>> prediction = predictor.predict(slice_of_a_chest)  # (rows, columns), uint8 or uint16, lung-masked
+    >>> prediction.score.shape == slice_of_a_chest.shape
+    True
+    """
+
+    def __init__(self, model: Model, *, device: str = "auto", threshold: float | None = None) -> None:
+        self.device = choose_device(device)
+        self.model = model
+        self.model.network.to(self.device)
+        self.threshold = model.card.threshold if threshold is None else threshold
+        if not 0 < self.threshold <= 1:
+            raise SettingsError(f"threshold is {self.threshold}; allowed: above 0 and up to 1")
+
+    @classmethod
+    def load(
+        cls, weights: str | Path | None = None, *, device: str = "auto", threshold: float | None = None
+    ) -> Predictor:
+        """Load a weights file, by default the one in the package.
+
+        Args:
+            weights: a file that `lesionsplit train` wrote.
+            device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+            threshold: the score from which a pixel is lesion, by default the one stored in the weights.
+
+        Raises:
+            WeightsError: the file is missing, broken or of another kind.
+            SettingsError: there is no such device, or the threshold is not in (0, 1].
+        """
+        return cls(Model.load(None if weights is None else Path(weights)), device=device, threshold=threshold)
+
+    def predict(self, image: Grey, lungs: Mask | None = None) -> Prediction:
+        """Predict one slice, (rows, columns), 8 or 16 bit, black outside the lungs.
+
+        Args:
+            image: the slice.
+            lungs: where its lungs are, (rows, columns); by default all that is not black.
+
+        Raises:
+            DataError: the slice has no lung, or is not lung-masked.
+        """
+        (prediction,) = self.predict_stream([LungSlice(image, find_lungs(image) if lungs is None else lungs)])
+        return prediction
+
+    def predict_stream(self, slices: Iterable[LungSlice]) -> Iterator[Prediction]:
+        """Predict any number of slices, which may differ in size and depth, each as if it were alone.
+
+        Slices are read ahead while the network works; a few are in memory at a time. What ``slices``
+        raises is passed on.
+        """
+        with ThreadPoolExecutor(1) as ahead:
+            prepared = map(self._prepare, slices)
+            waiting = ahead.submit(_take, prepared)
+            while batch := waiting.result():
+                waiting = ahead.submit(_take, prepared)
+                yield from self._run(batch)
+
+    def _prepare(self, one: LungSlice) -> _Placed:
+        grey = as_float(one.grey)
+        placement = self.model.card.placement.place(one.lungs)
+        return _Placed(one, grey, placement, self.model.card.normalisation.apply(placement.apply(grey)))
+
+    def _run(self, batch: list[_Placed]) -> list[Prediction]:
+        with torch.inference_mode():
+            canvas = torch.from_numpy(np.stack([one.canvas for one in batch])).unsqueeze(1)
+            reading = self.model.read(canvas.to(self.device, memory_format=torch.channels_last))
+            scores, healthy = (part.float().squeeze(1).cpu().numpy() for part in reading)
+        return [self._finish(*result) for result in zip(batch, scores, healthy, strict=True)]
+
+    def _finish(self, placed: _Placed, score: Float, healthy: Float) -> Prediction:
+        """Back onto the input's grid.
+
+        The healthy version is the slice plus the change that the network makes to it, so that what
+        the network leaves alone keeps the slice's own detail, finer than the canvas.
+        """
+        image, lungs = placed.slice
+        normalisation = self.model.card.normalisation
+        change = normalisation.undo(healthy) - normalisation.undo(placed.canvas)
+        whole = np.where(lungs, placed.grey + placed.placement.undo(change), placed.grey)
+        on_frame = np.where(lungs, placed.placement.undo(score).clip(0, 1), 0).astype(np.float32)
+        return Prediction(
+            score=on_frame,
+            mask=lesion_mask(on_frame, self.threshold),
+            healthy=as_grey(whole.astype(np.float32), image.dtype),
+            lungs=lungs,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A slice on its way into the network."""
+
+    slice: LungSlice
+    grey: Float
+    placement: Placement
+    canvas: Float
+
+
+def _take(slices: Iterator[_Placed]) -> list[_Placed]:
+    return list(islice(slices, BATCH))
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name; ``auto`` is a GPU where there is one.
+
+    Raises:
+        SettingsError: torch knows no such device, or there is none here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise SettingsError(f"device {name!r} is not to be had here; allowed: auto, cpu, cuda, cuda:N, mps") from None
+    return device

@@ -1,0 +1,27 @@
+"""What is read off a heat map: a mask, how much lung it takes, and one score for the slice."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lesionsplit.images import Float, Mask
+
+TOP_SHARE = 0.01
+"""The slice's score is the mean over this share of its lung, where the heat map is highest."""
+
+
+def lesion_mask(score: Float, threshold: float) -> Mask:
+    """Where the score reaches the threshold, which is above 0."""
+    return score >= np.float32(threshold)
+
+
+def share_of_lung(mask: Mask, lungs: Mask) -> float:
+    """Share of the lungs' pixels that the mask covers, 0 to 1."""
+    return float(np.count_nonzero(mask & lungs) / np.count_nonzero(lungs))
+
+
+def slice_score(score: Float, lungs: Mask) -> float:
+    """Mean score over the highest hundredth of the lungs' pixels: does the slice have a lesion?"""
+    inside = score[lungs]
+    top = max(1, round(TOP_SHARE * len(inside)))
+    return float(np.partition(inside, len(inside) - top)[-top:].mean())

@@ -1,0 +1,87 @@
+"""Precision over recall (Figure 2) and Dice over the threshold (Figure 3), as PNG and SVG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lesionsplit.evaluation.counts import average_precision, dice, precision_recall
+from lesionsplit.evaluation.protocol import Evaluation
+from lesionsplit.evaluation.tally import MethodTally
+from lesionsplit.images import write_bytes
+
+POINTS = 2000
+"""Of a drawn curve: more than can be seen."""
+
+# Okabe and Ito's colours, told apart in any kind of colour blindness
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+
+def write_curves(folder: Path, evaluation: Evaluation, tallies: Mapping[str, MethodTally]) -> list[Path]:
+    """Write both figures, a panel for each annotator; returns the files."""
+    annotators = list(evaluation.chance)
+    written = []
+    for name, draw in {"precision-recall": _precision_recall, "dice": _dice}.items():
+        figure = Figure(figsize=(4.6 * len(annotators), 4.3), layout="constrained")
+        for axes, annotator in zip(np.atleast_1d(figure.subplots(1, len(annotators))), annotators, strict=True):
+            draw(axes, annotator, evaluation, tallies)
+        facts = evaluation.conventions
+        figure.suptitle(
+            f"{facts['data']}, {facts['split']}: pooled over {facts['lesion slices']} lesion slices", size=10
+        )
+        written += _save(figure, folder / name)
+    return written
+
+
+def _precision_recall(axes: Axes, annotator: str, evaluation: Evaluation, tallies: Mapping[str, MethodTally]) -> None:
+    for colour, (method, tally) in zip(COLOURS, tallies.items(), strict=False):
+        counts = tally.annotators[annotator].whole.total
+        precision, recall = precision_recall(counts)
+        chosen = _thinned(len(recall))
+        label = f"{method} ({float(average_precision(counts)):.3f})"
+        axes.plot(recall[chosen], precision[chosen], color=colour, label=label, drawstyle="steps-pre")
+    for other, agreement in evaluation.annotators[annotator].items():
+        if agreement.recall.value is not None and agreement.precision.value is not None:
+            axes.plot(agreement.recall.value, agreement.precision.value, "k*", markersize=9)
+            axes.annotate(
+                other, (agreement.recall.value, agreement.precision.value), xytext=(5, 4), textcoords="offset points"
+            )
+    chance = evaluation.chance[annotator].value or 0.0
+    axes.axhline(chance, color="0.5", linestyle=":", label=f"chance ({chance:.3f})")
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1), title=f"against annotator {annotator}")
+    axes.legend(loc="upper right", fontsize=8, title="average precision, whole image", title_fontsize=8)
+
+
+def _dice(axes: Axes, annotator: str, evaluation: Evaluation, tallies: Mapping[str, MethodTally]) -> None:
+    for colour, (method, tally) in zip(COLOURS, tallies.items(), strict=False):
+        overlap = dice(tally.annotators[annotator].whole.total)[1:]
+        threshold = np.linspace(0, 1, len(overlap) + 1)[1:]
+        chosen = _thinned(len(overlap))
+        axes.plot(threshold[chosen], overlap[chosen], color=colour, label=method)
+        axes.axvline(tally.threshold, color=colour, linestyle=":", linewidth=1)
+    for style, (other, agreement) in zip(("--", "-."), evaluation.annotators[annotator].items(), strict=False):
+        if agreement.dice.value is not None:
+            axes.axhline(agreement.dice.value, color="0.4", linestyle=style, linewidth=1, label=f"annotator {other}")
+    axes.set(xlabel="threshold", ylabel="Dice", xlim=(0, 1), ylim=(0, 1), title=f"against annotator {annotator}")
+    axes.legend(loc="upper right", fontsize=8, title="dotted: the stored threshold", title_fontsize=8)
+
+
+def _thinned(length: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    return np.unique(np.linspace(0, length - 1, min(length, POINTS)).round().astype(int))
+
+
+def _save(figure: Figure, stem: Path) -> list[Path]:
+    paths = [stem.with_suffix(".png"), stem.with_suffix(".svg")]
+    with matplotlib.rc_context({"svg.hashsalt": "lesionsplit"}):  # the same figure, the same bytes
+        for path in paths:
+            buffer = io.BytesIO()
+            metadata = {"Date": None} if path.suffix == ".svg" else None
+            figure.savefig(buffer, format=path.suffix[1:], dpi=130, metadata=metadata)
+            write_bytes(path, buffer.getvalue())
+    return paths

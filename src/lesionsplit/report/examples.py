@@ -1,0 +1,83 @@
+"""A page of slices, each with what the annotators outlined and what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from PIL import Image
+
+from lesionsplit.data.lungs import bounding_box
+from lesionsplit.data.table import Slice, Table
+from lesionsplit.images import Mask, as_float, full_scale, read_grey
+from lesionsplit.pictures import Colour, Tile, grey_tile, heat_tile, outline, overlay_tile, sheet
+from lesionsplit.predictor import Prediction
+
+TILE = (180, 240)
+"""Rows and columns of a picture on the page."""
+
+COLOURS: tuple[Colour, ...] = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167))
+"""Of the annotators, in the table's order."""
+
+FOUND: Colour = (255, 64, 64)
+
+
+def choose_examples(table: Table, lesion: int = 8, normal: int = 2) -> list[Slice]:
+    """Slices from all over a split, each from another series while there are enough; not chosen by result."""
+    chosen: list[Slice] = []
+    for label, count in (("lesion", lesion), ("normal", normal)):
+        rows = [row for row in table if row.label == label]
+        firsts = list({row.series: row for row in reversed(rows)}.values())[::-1]
+        pool = firsts if len(firsts) >= count else rows
+        chosen += [pool[at] for at in np.unique(np.linspace(0, len(pool) - 1, min(count, len(pool))).astype(int))]
+    return chosen
+
+
+def example_page(rows: Iterable[Slice], predictions: Iterable[Prediction], annotators: Sequence[str]) -> Image.Image:
+    """Slice, outlines, heat map (raw, 0 to 1), healthy version and what was found, a row a slice."""
+    tiles, names = [], []
+    for row, prediction in zip(rows, predictions, strict=True):
+        tiles.append(_row_of_tiles(row, prediction, annotators))
+        names.append(f"{row.image.stem}, {row.label}")
+    outlined = "outlines: " + ", ".join(annotators) if annotators else "slice"
+    return sheet(tiles, ("slice", outlined, "heat map, 0 to 1", "overlay", "healthy version", "found"), names)
+
+
+def _row_of_tiles(row: Slice, prediction: Prediction, annotators: Sequence[str]) -> list[Tile]:
+    image = read_grey(row.image)
+    window = _window(prediction.lungs)
+
+    def cut(picture: Tile) -> Tile:
+        return np.asarray(Image.fromarray(picture[window]).resize(TILE[::-1], Image.Resampling.BILINEAR))
+
+    grey = grey_tile(as_float(image))
+    outlined = grey
+    for colour, annotator in zip(COLOURS, annotators, strict=False):
+        if annotator in row.masks:
+            outlined = outline(outlined, _read_mask(row, annotator, image.shape), colour)
+    return [
+        cut(grey),
+        cut(outlined),
+        cut(heat_tile(prediction.score)),
+        cut(overlay_tile(as_float(image), prediction.score)),
+        cut(grey_tile(as_float(prediction.healthy))),
+        cut(outline(grey, prediction.mask, FOUND)),
+    ]
+
+
+def _window(lungs: Mask) -> tuple[slice, slice]:
+    """The lungs' box, widened to the tile's shape."""
+    top, left, rows, columns = bounding_box(lungs)
+    scale = max(rows / TILE[0], columns / TILE[1]) * 1.06
+    half = np.array(TILE) * scale / 2
+    middle = np.array([top + rows / 2, left + columns / 2])
+    low = np.clip(np.floor(middle - half), 0, None).astype(int)
+    high = np.minimum(np.ceil(middle + half).astype(int), lungs.shape)
+    return slice(low[0], high[0]), slice(low[1], high[1])
+
+
+def _read_mask(row: Slice, annotator: str, shape: tuple[int, ...]) -> Mask:
+    """A mask at the slice's own size."""
+    mask = read_grey(row.masks[annotator])
+    whole = Image.fromarray(mask > full_scale(mask) // 2).resize((shape[1], shape[0]), Image.Resampling.NEAREST)
+    return np.asarray(whole)

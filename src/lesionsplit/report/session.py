@@ -1,0 +1,85 @@
+"""From a data set and weights to the whole report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from lesionsplit.calibration import calibration_slices, threshold_on_normals
+from lesionsplit.data.lungs import read_slice
+from lesionsplit.data.table import Table, read_table
+from lesionsplit.errors import DataError
+from lesionsplit.evaluation.protocol import Evaluation, evaluate, opening_scores
+from lesionsplit.evaluation.tally import MethodTally, Scored
+from lesionsplit.images import write_bytes, write_image
+from lesionsplit.memory import keep_freed_memory
+from lesionsplit.model import digest
+from lesionsplit.predictor import Predictor
+from lesionsplit.progress import Progress, silent
+from lesionsplit.report.examples import choose_examples, example_page
+from lesionsplit.report.tables import to_csv, to_json, to_markdown
+
+OURS = "lesionsplit"
+MORPHOLOGY = "opening"
+
+
+def evaluate_weights(
+    data: Path,
+    weights: Path | None,
+    split: str,
+    folder: Path,
+    *,
+    resolution: int = 256,
+    device: str = "auto",
+    threads: int | None = None,
+    progress: Progress = silent,
+    say: Callable[[str], None] = lambda _: None,
+) -> str:
+    """Evaluate weights on a split and write numbers, curves and examples; returns the tables as text.
+
+    Raises:
+        DataError, WeightsError, SettingsError: see their messages.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    keep_freed_memory()
+    predictor = Predictor.load(weights, device=device)
+    whole = read_table(data)
+    table = whole.split(split)  # type: ignore[arg-type]
+    if not table.annotators:
+        raise DataError(f"{data}: has no masks in split {split!r}; evaluation needs columns mask_<annotator>")
+    evaluation, tallies = _evaluate(predictor, whole, table, resolution, progress)
+    if weights is not None:
+        evaluation.conventions["weights"] = digest(weights)
+    text = to_markdown(evaluation)
+    write_bytes(folder / "metrics.json", to_json(evaluation).encode())
+    write_bytes(folder / "metrics.csv", to_csv(evaluation).encode())
+    write_bytes(folder / "metrics.md", text.encode())
+    chosen = choose_examples(table)
+    predictions = predictor.predict_stream(map(read_slice, chosen))
+    write_image(folder / "examples.png", example_page(chosen, predictions, table.annotators))
+    if find_spec("matplotlib") is None:
+        say("no curves: they need matplotlib (pip install 'lesionsplit[plots]'); all numbers are written")
+    else:
+        from lesionsplit.report.curves import write_curves
+
+        write_curves(folder, evaluation, tallies)
+    return text
+
+
+def _evaluate(
+    predictor: Predictor, whole: Table, table: Table, resolution: int, progress: Progress
+) -> tuple[Evaluation, dict[str, MethodTally]]:
+    """The model at its stored threshold, and the morphology baseline at one set in the same way."""
+    normal = calibration_slices(whole)
+    openings = opening_scores(map(read_slice, progress(normal, len(normal), "Morphology on normal slices")), resolution)
+    predictions = predictor.predict_stream(map(read_slice, progress(table, len(table), "Evaluating")))
+    thresholds = {OURS: predictor.threshold, MORPHOLOGY: threshold_on_normals(openings)}
+    scores = {
+        OURS: (Scored(prediction.score, prediction.lungs) for prediction in predictions),
+        MORPHOLOGY: opening_scores(map(read_slice, table), resolution),
+    }
+    return evaluate(table, scores, thresholds, resolution)

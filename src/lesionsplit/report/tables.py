@@ -1,0 +1,91 @@
+"""An evaluation as JSON, CSV and text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import msgspec
+
+from lesionsplit.evaluation.bootstrap import Estimate
+from lesionsplit.evaluation.protocol import Evaluation
+
+COLUMNS = ("method", "annotator", "measure", "value", "low", "high")
+MISSING = "-"
+
+
+def to_json(evaluation: Evaluation) -> str:
+    """Everything, nested."""
+    return json.dumps(msgspec.to_builtins(evaluation), indent=2) + "\n"
+
+
+def to_csv(evaluation: Evaluation) -> str:
+    """One row a number: method, annotator, measure, value and its 95 % interval."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for method, annotator, measures in _entries(evaluation):
+        for measure, estimate in measures.items():
+            numbers = (estimate.value, estimate.low, estimate.high)
+            writer.writerow((method, annotator, measure, *("" if n is None else f"{n:.6f}" for n in numbers)))
+    return text.getvalue()
+
+
+def to_markdown(evaluation: Evaluation) -> str:
+    """The two tables that people read: against annotators, and on slices."""
+    facts = evaluation.conventions
+    lines = [
+        f"{facts['data']}, split {facts['split']}: {facts['lesion slices']} lesion slices of "
+        f"{facts['lesion series']} series, {facts['normal slices']} normal slices of {facts['normal series']}; "
+        f"{facts['resolution']} pixels on the frame's longer side; [95 % interval over series].",
+        "",
+        "| | against | AP, whole image | AP, in lung | AP, per image | best Dice (oracle) | Dice, stored threshold | "
+        "Dice at 0.4 |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for annotator, estimate in evaluation.chance.items():
+        lines.append(f"| chance (prevalence) | {annotator} | {show(estimate)} |" + f" {MISSING} |" * 5)
+    for method, annotators in evaluation.methods.items():
+        for annotator, one in annotators.items():
+            numbers = [estimate for name, estimate in _fields(one).items() if name != "dice_stored_per_image"]
+            lines.append(f"| {method} | {annotator} | " + " | ".join(map(show, numbers)) + " |")
+    for annotator, others in evaluation.annotators.items():
+        for other, agreement in others.items():
+            lines.append(
+                f"| annotator {other} | {annotator} |"
+                + f" {MISSING} |" * 3
+                + f" {show(agreement.dice)} (precision {show(agreement.precision, interval=False)}, "
+                f"recall {show(agreement.recall, interval=False)}) |" + f" {MISSING} |" * 2
+            )
+    lines += [
+        "",
+        "| | lung fired in normal slices | specificity | sensitivity | AUROC of slices |",
+        "|---|---|---|---|---|",
+    ]
+    for method, on in evaluation.slices.items():
+        lines.append(f"| {method} | " + " | ".join(map(show, _fields(on).values())) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def show(estimate: Estimate, *, interval: bool = True) -> str:
+    """``0.531 [0.48, 0.57]``; a dash where there is no number."""
+    if estimate.value is None:
+        return MISSING
+    if estimate.low is None or not interval:
+        return f"{estimate.value:.3f}"
+    return f"{estimate.value:.3f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+
+
+def _entries(evaluation: Evaluation) -> list[tuple[str, str, dict[str, Estimate]]]:
+    entries = [("chance", name, {"average_precision": estimate}) for name, estimate in evaluation.chance.items()]
+    for method, annotators in evaluation.methods.items():
+        entries += [(method, name, _fields(numbers)) for name, numbers in annotators.items()]
+    for name, others in evaluation.annotators.items():
+        entries += [(f"annotator {other}", name, _fields(agreement)) for other, agreement in others.items()]
+    entries += [(method, "", _fields(numbers)) for method, numbers in evaluation.slices.items()]
+    return entries
+
+
+def _fields(numbers: msgspec.Struct) -> dict[str, Estimate]:
+    return {name: getattr(numbers, name) for name in numbers.__struct_fields__}

@@ -1,0 +1,149 @@
+"""From a data set and a run's settings to trained weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+import msgspec
+import torch
+from lightning_fabric import Fabric
+
+from lesionsplit.calibration import calibration_slices, threshold_on_normals
+from lesionsplit.data.cache import PreparedSlices, prepare
+from lesionsplit.data.lungs import read_slice
+from lesionsplit.data.table import Label, Table, read_table
+from lesionsplit.errors import DataError, RunError
+from lesionsplit.memory import keep_freed_memory
+from lesionsplit.model import Model, ModelCard
+from lesionsplit.predictor import Predictor, choose_device
+from lesionsplit.progress import Progress, silent
+from lesionsplit.run import Run, RunSettings
+from lesionsplit.training.loop import Trained, fit
+from lesionsplit.training.record import Measurement
+
+PRECISIONS: Final[dict[str, Literal["32-true", "bf16-mixed"]]] = {"fp32": "32-true", "bf16": "bf16-mixed"}
+"""Our names to Fabric's."""
+
+
+def train(
+    run: Run,
+    data: Path,
+    *,
+    cache: Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    progress: Progress = silent,
+    watch: Callable[[Measurement], None] | None = None,
+) -> Trained:
+    """Train a run on a data set's train split, image labels only, and write its weights.
+
+    Args:
+        run: new, or opened again to be continued.
+        data: a folder that `read_table` reads; its masks are dropped before anything looks at them.
+        cache: where prepared slices are kept; the user's cache folder by default.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        threads: of the CPU; as many as torch finds by default, or as the run had before.
+        progress: shows preparation and threshold.
+        watch: is told of every measurement of the loop.
+
+    Raises:
+        DataError, RunError, SettingsError: see their messages.
+    """
+    before = run.facts()
+    threads = threads or before.get("threads")
+    if threads:
+        torch.set_num_threads(threads)
+    keep_freed_memory()
+    fabric = launch(run.settings, device)
+    table = read_table(data).without_masks()
+    training = _both_labels(table.split("train"))
+    slices = prepare(training, run.settings.placement, folder=cache, progress=progress)
+    _same_data(run, before, slices)
+    if fabric.is_global_zero:
+        run.describe(
+            data=str(data.resolve()),
+            fingerprint=slices.fingerprint,
+            normal_slices=len(training.labelled("normal")),
+            lesion_slices=len(training.labelled("lesion")),
+            device=str(fabric.device),
+            processes=fabric.world_size,
+            threads=torch.get_num_threads(),
+            precision=run.settings.training.precision,
+        )
+    trained = fit(run, slices, fabric, watch or (lambda _: None))
+    if trained.finished and fabric.is_global_zero:
+        _write_weights(run, trained, slices, table, str(fabric.device), progress)
+    return trained
+
+
+def launch(settings: RunSettings, device: str) -> Fabric:
+    """Fabric on one device, or on as many as `torchrun` has started processes for.
+
+    Raises:
+        SettingsError: there is no such device here.
+    """
+    chosen = choose_device(device)
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # set by torchrun
+    fabric = Fabric(
+        accelerator=chosen.type,
+        devices=[chosen.index] if chosen.index is not None else processes,
+        num_nodes=int(os.environ.get("WORLD_SIZE", 1)) // processes,
+        strategy="ddp" if int(os.environ.get("WORLD_SIZE", 1)) > 1 else "auto",
+        precision=PRECISIONS[settings.training.precision],
+    )
+    fabric.launch()
+    return fabric
+
+
+def _both_labels(training: Table) -> Table:
+    for label in get_args(Label):
+        if not training.labelled(label):
+            raise DataError(f"{training.root}: split 'train' has no {label} slice; training needs both labels")
+    return training
+
+
+def _same_data(run: Run, before: dict[str, object], slices: PreparedSlices) -> None:
+    fingerprint = before.get("fingerprint", slices.fingerprint)
+    if fingerprint != slices.fingerprint:
+        raise RunError(
+            f"{run.folder}: was trained on other slices (fingerprint {str(fingerprint)[:12]}, now "
+            f"{slices.fingerprint[:12]}); give --data the same slices, or start a new run"
+        )
+
+
+def _write_weights(
+    run: Run, trained: Trained, slices: PreparedSlices, table: Table, device: str, progress: Progress
+) -> None:
+    """Save the averaged network with a threshold from normal slices."""
+    settings = run.settings
+    normal = calibration_slices(table)
+    facts = run.facts()
+    card = ModelCard(
+        format=1,
+        method=settings.method,
+        placement=settings.placement,
+        normalisation=slices.normalisation,
+        threshold=1.0,
+        threshold_from="",
+        trained={
+            "run": run.folder.name,
+            "steps": str(trained.step),
+            "seed": str(settings.seed),
+            "data fingerprint": slices.fingerprint,
+            "supervision": "image labels only",
+            "lesionsplit": str(facts["lesionsplit"]),
+            "torch": str(facts["torch"]),
+        },
+    )
+    fired = settings.training.normals_fired
+    predictor = Predictor(Model(card, trained.network), device=device)
+    predictions = progress(predictor.predict_stream(map(read_slice, normal)), len(normal), "Setting the threshold")
+    card = msgspec.structs.replace(
+        card,
+        threshold=threshold_on_normals(((one.score, one.lungs) for one in predictions), fired),
+        threshold_from=f"{fired:.2%} of the lung of {len(normal)} normal slices of {normal.slices[0].split} reach it",
+    )
+    Model(card, trained.network).save(run.weights)

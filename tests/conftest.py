@@ -1,0 +1,62 @@
+"""What tests share: a small phantom, drawn once, and settings that train in seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lesionsplit.data.augment import Augmentation
+from lesionsplit.data.placement import PlacementSettings
+from lesionsplit.data.table import Table, read_table
+from lesionsplit.methods.decomposition import DecompositionSettings, Objective, Optimisation
+from lesionsplit.networks.critic import CriticSettings
+from lesionsplit.networks.decomposition import NetworkSettings
+from lesionsplit.phantom.study import PhantomSettings, write_phantom
+from lesionsplit.run import RunSettings, TrainingSettings
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)  # tests run side by side
+
+
+@pytest.fixture(scope="session")
+def phantom_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "phantom"
+    write_phantom(folder, PhantomSettings(normal=18, lesion=18, size=128, seed=1))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def phantom(phantom_folder: Path) -> Table:
+    return read_table(phantom_folder)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> RunSettings:
+    """Settings that train a few steps in a second or two."""
+    return RunSettings(
+        placement=PlacementSettings(rows=32, columns=48, frame=56),
+        augmentation=Augmentation(),
+        method=DecompositionSettings(
+            network=NetworkSettings(channels=(4, 6), start="identity", norm="none"),
+            critic=CriticSettings(channels=(4, 4, 6, 6), norm="layer"),
+            objective=Objective(judged="lesion", distance="l2", adversarial=0.3),
+            optimisation=Optimisation(learning_rate=1e-3, critic_learning_rate=1e-3, critic_first=2),
+        ),
+        training=TrainingSettings(
+            steps=8, batch_size=4, ema_decay=0.5, log_every=2, checkpoint_every=4, picture_every=100
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def covid_cell() -> Path:
+    folder = SHARED / "covid-cell"
+    if not folder.is_dir():
+        pytest.skip(f"the real slices are not here: {folder}")
+    return folder

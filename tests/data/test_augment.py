@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lesionsplit.data.augment import Augmentation
+
+STILL = {"flip": False, "rotation": 0.0, "scale": 0.0, "shift": 0.0, "gain": 0.0, "offset": 0.0}
+
+
+def apply(image: torch.Tensor, seed: int = 0, **changes: object) -> torch.Tensor:
+    return Augmentation(**{**STILL, **changes}).apply(image, torch.Generator().manual_seed(seed))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def blob() -> torch.Tensor:
+    """A grey square off the middle, (8, 1, 40, 60)."""
+    image = torch.zeros(8, 1, 40, 60)
+    image[..., 14:24, 10:30] = 0.5
+    return image
+
+
+def test_off_is_off_to_the_bit(blob: torch.Tensor) -> None:
+    assert torch.equal(apply(blob), blob)
+
+
+def test_a_flip_is_the_mirror_image_of_about_half(blob: torch.Tensor) -> None:
+    many = blob[:1].repeat(64, 1, 1, 1)
+    flipped = apply(many, flip=True)
+    kinds = [
+        "kept"
+        if torch.allclose(one, many[0], atol=1e-5)
+        else "mirrored"
+        if torch.allclose(one, many[0].flip(-1), atol=1e-5)
+        else "?"
+        for one in flipped
+    ]
+    assert set(kinds) == {"kept", "mirrored"}
+    assert 16 < kinds.count("kept") < 48
+
+
+def test_a_turn_keeps_the_area_on_a_canvas_that_is_not_square(blob: torch.Tensor) -> None:
+    turned = apply(blob, rotation=20.0)
+    assert not torch.allclose(turned, blob)
+    torch.testing.assert_close(turned.sum((1, 2, 3)), blob.sum((1, 2, 3)), rtol=0.01, atol=0.0)
+
+
+def test_a_shift_moves_the_middle_by_at_most_its_share(blob: torch.Tensor) -> None:
+    columns = torch.arange(60.0)
+
+    def middle(image: torch.Tensor) -> torch.Tensor:
+        return (image * columns).sum((1, 2, 3)) / image.sum((1, 2, 3))
+
+    moved = (middle(apply(blob, shift=0.1)) - middle(blob)).abs()
+    assert moved.max() <= 6.01
+    assert moved.max() > 1
+
+
+def test_grey_changes_leave_black_black(blob: torch.Tensor) -> None:
+    changed = apply(blob, gain=0.2, offset=0.1)
+    assert (changed[blob == 0] == 0).all()
+    assert not torch.allclose(changed, blob)
+    assert changed[blob > 0].min() >= 0.5 * 0.8 - 0.1
+    assert changed[blob > 0].max() <= 0.5 * 1.2 + 0.1
+
+
+def test_grey_stays_in_range() -> None:
+    bright = torch.full((8, 1, 4, 4), 0.99)
+    assert apply(bright, gain=0.3, offset=0.2).max() <= 1
+
+
+def test_every_slice_is_changed_on_its_own(blob: torch.Tensor) -> None:
+    changed = apply(blob, gain=0.2)
+    assert len({round(float(one.max()), 5) for one in changed}) == 8

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lesionsplit.data.cache import prepare
+from lesionsplit.data.placement import PlacementSettings
+from lesionsplit.data.table import Table, read_table
+from lesionsplit.errors import DataError
+from lesionsplit.images import as_float, as_grey, read_grey
+
+PLACEMENT = PlacementSettings(rows=32, columns=48, frame=56)
+
+
+def entries(cache: Path) -> list[str]:
+    return sorted(path.name for path in cache.iterdir() if path.is_dir())
+
+
+def data_set(folder: Path, dtype: type = np.uint8) -> Table:
+    """Two slices of a square lung each."""
+    for number, label in enumerate(("normal", "lesion")):
+        image = np.zeros((64, 64), dtype=dtype)
+        image[16:48, 20:44] = (60 + 40 * number) * (np.iinfo(dtype).max // 255)
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / label / "1.png")
+    return read_table(folder)
+
+
+def test_slices_are_placed_and_counted(tmp_path: Path, phantom: Table) -> None:
+    prepared = prepare(phantom, PLACEMENT, folder=tmp_path)
+    assert prepared.images.shape == (len(phantom), 32, 48)
+    assert prepared.images.dtype == np.uint8
+    assert [bool(label) for label in prepared.labels] == [row.label == "lesion" for row in phantom]
+    row = phantom.slices[7]
+    image = read_grey(row.image)
+    expected = as_grey(PLACEMENT.place(image > 8).apply(as_float(image)))
+    np.testing.assert_array_equal(prepared.images[7], expected)
+
+
+def test_the_normalisation_is_of_lung_pixels(tmp_path: Path) -> None:
+    prepared = prepare(data_set(tmp_path / "data"), PLACEMENT, folder=tmp_path / "cache")
+    assert prepared.normalisation.mean == pytest.approx(80 / 255)
+    assert prepared.normalisation.std == pytest.approx(20 / 255)
+
+
+def test_sixteen_bit_slices_stay_sixteen_bit_and_mix_with_eight(tmp_path: Path) -> None:
+    data_set(tmp_path / "data", np.uint16)
+    deep = prepare(read_table(tmp_path / "data"), PLACEMENT, folder=tmp_path / "cache")
+    assert deep.images.dtype == np.uint16
+    Image.fromarray(np.array(Image.open(tmp_path / "data/normal/1.png")) // 257).convert("L").save(
+        tmp_path / "data/normal/1.png"
+    )
+    mixed = prepare(read_table(tmp_path / "data"), PLACEMENT, folder=tmp_path / "cache")
+    np.testing.assert_array_equal(mixed.images, deep.images)
+
+
+def test_the_second_time_it_is_only_opened(tmp_path: Path, phantom: Table) -> None:
+    seen: list[str] = []
+
+    def watch(items, total, title):  # type: ignore[no-untyped-def]
+        seen.append(title)
+        return items
+
+    first = prepare(phantom, PLACEMENT, folder=tmp_path, progress=watch)
+    second = prepare(phantom, PLACEMENT, folder=tmp_path, progress=watch)
+    assert len(seen) == 1
+    assert first.fingerprint == second.fingerprint
+    assert isinstance(second.images, np.memmap)
+
+
+def test_another_setting_is_another_entry_and_both_stay(tmp_path: Path, phantom: Table) -> None:
+    prepare(phantom, PLACEMENT, folder=tmp_path)
+    prepare(phantom, PlacementSettings(kind="frame", rows=32, columns=32), folder=tmp_path)
+    assert len(entries(tmp_path)) == 2
+
+
+def test_a_changed_file_rebuilds_and_the_stale_entry_goes(tmp_path: Path) -> None:
+    table = data_set(tmp_path / "data")
+    before = prepare(table, PLACEMENT, folder=tmp_path / "cache")
+    old = entries(tmp_path / "cache")
+    image = np.array(Image.open(table.slices[0].image))
+    Image.fromarray(image // 2).save(table.slices[0].image)
+    os.utime(table.slices[0].image, ns=(1, 1))
+    after = prepare(table, PLACEMENT, folder=tmp_path / "cache")
+    assert after.fingerprint != before.fingerprint
+    assert len(entries(tmp_path / "cache")) == 1
+    assert entries(tmp_path / "cache") != old
+    assert before.images[0].max() == 2 * after.images[0].max()  # who has the old one open keeps it
+
+
+def test_the_fingerprint_is_of_the_data_and_not_of_the_place(tmp_path: Path) -> None:
+    one = prepare(data_set(tmp_path / "one"), PLACEMENT, folder=tmp_path / "cache")
+    two = prepare(data_set(tmp_path / "two"), PLACEMENT, folder=tmp_path / "cache")
+    assert one.fingerprint == two.fingerprint
+
+
+def test_a_bad_slice_is_named_and_leaves_nothing(tmp_path: Path) -> None:
+    table = data_set(tmp_path / "data")
+    Image.fromarray(np.zeros((64, 64), dtype=np.uint8)).save(table.slices[1].image)
+    with pytest.raises(DataError, match=r"lesion/1.png: no lung"):
+        prepare(table, PLACEMENT, folder=tmp_path / "cache")
+    table.slices[1].image.write_bytes(b"broken")
+    with pytest.raises(DataError, match=r"lesion/1.png: is not an image"):
+        prepare(table, PLACEMENT, folder=tmp_path / "cache")
+    assert entries(tmp_path / "cache") == []
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match=r"the cache cannot be written .* choose another with --cache"):
+        prepare(data_set(tmp_path / "data"), PLACEMENT, folder=tmp_path / "file")
+
+
+PREPARE = """
+import sys
+from pathlib import Path
+from lesionsplit.data.cache import prepare
+from lesionsplit.data.placement import PlacementSettings
+from lesionsplit.data.table import read_table
+placement = PlacementSettings(rows=32, columns=48, frame=56)
+print(prepare(read_table(Path(sys.argv[1])), placement, folder=Path(sys.argv[2])).fingerprint)
+"""
+
+
+def test_two_processes_make_one_whole_entry(tmp_path: Path, phantom_folder: Path) -> None:
+    command = [sys.executable, "-c", PREPARE, str(phantom_folder), str(tmp_path)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    fingerprints = {process.communicate(timeout=120)[0].strip() for process in both}
+    assert [process.returncode for process in both] == [0, 0]
+    assert fingerprints == {prepare(read_table(phantom_folder), PLACEMENT, folder=tmp_path).fingerprint}
+    assert len(entries(tmp_path)) == 1

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from lesionsplit.data.augment import Augmentation
+from lesionsplit.data.cache import PreparedSlices
+from lesionsplit.data.normalise import Normalisation
+from lesionsplit.data.sampling import Sampler, Shuffled, derive_seed
+
+NORMALS, LESIONS = 7, 5
+STILL = Augmentation(flip=False, rotation=0.0, scale=0.0, shift=0.0, gain=0.0, offset=0.0)
+
+
+@pytest.fixture
+def slices() -> PreparedSlices:
+    """Twelve slices, each of one grey: its own number."""
+    images = np.repeat(np.arange(NORMALS + LESIONS, dtype=np.uint8), 16).reshape(-1, 4, 4)
+    return PreparedSlices(
+        images=images,
+        labels=np.arange(NORMALS + LESIONS) >= NORMALS,
+        normalisation=Normalisation(mean=0.0, std=1 / 3),  # leaves grey as it is
+        fingerprint="",
+    )
+
+
+def numbers(batch: torch.Tensor) -> list[int]:
+    return [round(float(one.mean()) * 255) for one in batch]
+
+
+def test_every_round_uses_every_slice_once(slices: PreparedSlices) -> None:
+    sampler = Sampler(slices, STILL, batch_size=4, seed=0)
+    drawn = [sampler.draw(step) for step in range(35)]  # 140 draws: 20 rounds of normals, 28 of lesions
+    assert Counter(n for batch in drawn for n in numbers(batch.normal)) == dict.fromkeys(range(NORMALS), 20)
+    assert Counter(n for batch in drawn for n in numbers(batch.lesion)) == dict.fromkeys(range(NORMALS, 12), 28)
+
+
+def test_labels_are_drawn_independently(slices: PreparedSlices) -> None:
+    sampler = Sampler(slices, STILL, batch_size=1, seed=0)
+    pairs = {(*numbers(b.normal), *numbers(b.lesion)) for b in map(sampler.draw, range(400))}
+    assert len(pairs) == NORMALS * LESIONS
+
+
+def test_a_draw_depends_on_seed_and_step_alone(slices: PreparedSlices) -> None:
+    augmentation = Augmentation()
+    one, two = (Sampler(slices, augmentation, batch_size=3, seed=5) for _ in range(2))
+    for step in range(20):
+        one.draw(step)
+    assert torch.equal(one.draw(20).lesion, two.draw(20).lesion)
+    other = Sampler(slices, augmentation, batch_size=3, seed=6)
+    assert not torch.equal(other.draw(20).lesion, two.draw(20).lesion)
+
+
+def test_processes_share_a_batch_out(slices: PreparedSlices) -> None:
+    whole = Sampler(slices, STILL, batch_size=4, seed=0)
+    parts = [Sampler(slices, STILL, batch_size=4, seed=0, rank=rank, world_size=2) for rank in range(2)]
+    for step in (0, 3, 11):
+        together = torch.cat([part.draw(step).normal for part in parts])
+        assert numbers(together) == numbers(whole.draw(step).normal)
+
+
+def test_batches_are_in_network_grey() -> None:
+    images = np.full((2, 4, 4), 255, dtype=np.uint8)
+    prepared = PreparedSlices(
+        images=images,
+        labels=np.array([False, True]),
+        normalisation=Normalisation(mean=0.5, std=0.25),
+        fingerprint="",
+    )
+    batch = Sampler(prepared, STILL, batch_size=2, seed=0).draw(0)
+    assert batch.normal.shape == batch.lesion.shape == (2, 1, 4, 4)
+    torch.testing.assert_close(batch.normal, torch.full((2, 1, 4, 4), 0.5 / 0.75))
+
+
+def test_a_stretch_may_cross_rounds() -> None:
+    order = Shuffled(5, (1,))
+    whole = order.stretch(0, 15)
+    assert sorted(whole[:5]) == sorted(whole[5:10]) == sorted(whole[10:]) == list(range(5))
+    np.testing.assert_array_equal(order.stretch(3, 9), whole[3:12])
+
+
+def test_seeds_do_not_collide() -> None:
+    assert len({derive_seed(a, b, c) for a in range(5) for b in range(200) for c in range(3)}) == 3000

@@ -1,0 +1,118 @@
+"""Counted pixels against scikit-learn on the same pixels, and against values worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve
+
+from lesionsplit.evaluation.counts import (
+    LEVELS,
+    PixelCounts,
+    average_precision,
+    best_dice,
+    binary_dice,
+    binary_precision,
+    binary_recall,
+    dice,
+    dice_at,
+    level_of,
+    precision_recall,
+    prevalence,
+    to_levels,
+)
+
+
+def pixels(seed: int, size: int = 20000) -> tuple[np.ndarray, np.ndarray]:
+    """Scores with many zeros and ties, as heat maps have, and a truth that goes with them."""
+    rng = np.random.default_rng(seed)
+    truth = rng.random(size) < 0.03
+    score = np.clip(rng.normal(0.05 + 0.25 * truth, 0.12), 0, 1).astype(np.float32)
+    score[rng.random(size) < 0.6] = 0
+    return score, truth
+
+
+def counted(score: np.ndarray, truth: np.ndarray, series: str = "s") -> PixelCounts:
+    counts = PixelCounts()
+    counts.add(series, score, truth)
+    return counts
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_average_precision_is_scikit_learns(seed: int) -> None:
+    score, truth = pixels(seed)
+    sixteen_bit = np.rint(score * 65535) / 65535
+    ours = average_precision(counted(score, truth).total)
+    assert ours == pytest.approx(average_precision_score(truth, sixteen_bit), abs=1e-12)
+    assert ours == pytest.approx(average_precision_score(truth, score), abs=1e-5)  # of the unrounded scores
+
+
+def test_counting_in_parts_is_counting_at_once() -> None:
+    score, truth = pixels(0)
+    parts = PixelCounts()
+    for number, piece in enumerate(np.array_split(np.arange(len(score)), 7)):
+        parts.add(f"s{number % 3}", score[piece], truth[piece])
+    np.testing.assert_array_equal(parts.total, counted(score, truth).total)
+    assert sorted(parts.by_series) == ["s0", "s1", "s2"]
+    coarse = sum(parts.by_series.values())
+    assert coarse.sum() == len(score)
+    assert average_precision(coarse) == pytest.approx(average_precision(parts.total), abs=2e-3)
+
+
+def test_by_hand() -> None:
+    """Scores 1, .5, .5, 0 of which the first and third are lesion."""
+    score = np.float32([1.0, 0.5, 0.5, 0.0])
+    counts = counted(score, np.array([True, False, True, False])).total
+    assert average_precision(counts) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+    assert dice_at(counts, 0.5) == pytest.approx(2 * 2 / (3 + 2))
+    assert dice_at(counts, 0.7) == pytest.approx(2 * 1 / (1 + 2))
+    assert best_dice(counts) == pytest.approx(0.8)
+    assert prevalence(counts) == 0.5
+    precision, recall = precision_recall(counts)
+    np.testing.assert_allclose(precision, [1, 2 / 3, 0.5])
+    np.testing.assert_allclose(recall, [0.5, 1, 1])
+
+
+@pytest.mark.parametrize("threshold", [0.01, 0.2, 0.4, 0.99])
+def test_dice_is_scikit_learns_f1(threshold: float) -> None:
+    score, truth = pixels(1)
+    levels = to_levels(score)
+    expected = f1_score(truth, levels >= level_of(threshold))
+    assert dice_at(counted(score, truth).total, threshold) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_curve_is_scikit_learns() -> None:
+    score, truth = pixels(2)
+    precision, recall = precision_recall(counted(score, truth).total)
+    theirs = precision_recall_curve(truth, to_levels(score))
+    np.testing.assert_allclose(precision, theirs[0][:-1][::-1])
+    np.testing.assert_allclose(recall, theirs[1][:-1][::-1])
+
+
+def test_a_score_of_zero_is_never_lesion() -> None:
+    assert level_of(1e-9) == 1
+    assert level_of(1.0) == LEVELS - 1
+    counts = counted(np.zeros(4, dtype=np.float32), np.array([True, True, True, False])).total
+    assert best_dice(counts) == 0
+
+
+def test_without_lesion_there_is_no_number() -> None:
+    counts = counted(np.float32([0.1, 0.9]), np.array([False, False])).total
+    assert np.isnan(average_precision(counts))
+    assert np.isnan(dice(counts)).all()
+
+
+def test_a_mask_as_a_score() -> None:
+    mask = np.array([True, True, True, False, False])
+    truth = np.array([True, False, True, True, False])
+    counts = counted(mask.astype(np.float32), truth).total
+    assert binary_precision(counts) == pytest.approx(2 / 3)
+    assert binary_recall(counts) == pytest.approx(2 / 3)
+    assert binary_dice(counts) == pytest.approx(2 / 3)
+
+
+def test_many_counts_at_once() -> None:
+    one, two = (counted(*pixels(seed)).total for seed in (3, 4))
+    both = np.stack([one, two])
+    for measure in (average_precision, best_dice, prevalence, binary_dice):
+        np.testing.assert_allclose(measure(both), [measure(one), measure(two)])

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from lesionsplit.data.lungs import read_slice
+from lesionsplit.data.table import Table
+from lesionsplit.errors import DataError
+from lesionsplit.evaluation.protocol import Evaluation, evaluate, onto_grid, opening_scores, read_mask, to_grid
+from lesionsplit.evaluation.tally import MethodTally, Scored
+
+RESOLUTION = 64
+
+
+def noisy(table: Table, seed: int = 0) -> Iterator[Scored]:
+    """Heat maps that know a little: truth plus noise, at the frame's own resolution."""
+    rng = np.random.default_rng(seed)
+    for row in table:
+        grey, lungs = read_slice(row)
+        hint = 0.2 * (read_mask(row, "b", grey.shape[0])) if row.masks else 0
+        yield Scored(
+            np.where(lungs, np.clip(rng.normal(0.2 + hint, 0.1, grey.shape), 0, 1), 0).astype(np.float32), lungs
+        )
+
+
+@pytest.fixture(scope="module")
+def results(phantom: Table) -> tuple[Evaluation, dict[str, MethodTally]]:
+    scores = {"noisy": noisy(phantom), "opening": opening_scores(map(read_slice, phantom), RESOLUTION)}
+    return evaluate(phantom, scores, {"noisy": 0.35, "opening": 0.05}, RESOLUTION)
+
+
+def test_pooled_numbers_are_scikit_learns_over_all_pixels(
+    phantom: Table, results: tuple[Evaluation, dict[str, MethodTally]]
+) -> None:
+    truth, score, lung = [], [], []
+    for row, scored in zip(phantom, noisy(phantom), strict=True):
+        if row.label == "lesion":
+            small = to_grid(scored, RESOLUTION)
+            score.append(np.rint(small.score * 65535))
+            truth.append(read_mask(row, "a", RESOLUTION))
+            lung.append(small.lungs)
+    truths, scores, lungs = (np.stack(part) for part in (truth, score, lung))
+    numbers = results[0].methods["noisy"]["a"]
+    assert numbers.average_precision.value == pytest.approx(average_precision_score(truths.ravel(), scores.ravel()))
+    in_lung = average_precision_score(truths[lungs], scores[lungs])
+    assert numbers.average_precision_in_lung.value == pytest.approx(in_lung)
+    each = [average_precision_score(t.ravel(), s.ravel()) for t, s in zip(truths, scores, strict=True) if t.any()]
+    assert numbers.average_precision_per_image.value == pytest.approx(np.mean(each))
+    found = scores >= np.ceil(0.35 * 65535)
+    overlap = 2 * (found & truths).sum() / (found.sum() + truths.sum())
+    assert numbers.dice_stored.value == pytest.approx(overlap)
+    assert results[0].chance["a"].value == pytest.approx(truths.mean())
+
+
+def test_slices_are_told_apart_by_their_highest_hundredth(
+    phantom: Table, results: tuple[Evaluation, dict[str, MethodTally]]
+) -> None:
+    labels, scores = [], []
+    for row, scored in zip(phantom, noisy(phantom), strict=True):
+        small = to_grid(scored, RESOLUTION)
+        inside = np.sort(small.score[small.lungs])[::-1]
+        labels.append(row.label == "lesion")
+        scores.append(inside[: max(1, round(0.01 * len(inside)))].mean())
+    assert results[0].slices["noisy"].auroc.value == pytest.approx(roc_auc_score(labels, scores))
+
+
+def test_annotators_judge_each_other(phantom: Table, results: tuple[Evaluation, dict[str, MethodTally]]) -> None:
+    a, b = (np.stack([read_mask(row, name, RESOLUTION) for row in phantom.labelled("lesion")]) for name in ("a", "b"))
+    agreement = results[0].annotators["a"]["b"]
+    assert agreement.dice.value == pytest.approx(2 * (a & b).sum() / (a.sum() + b.sum()))
+    assert agreement.precision.value == pytest.approx((a & b).sum() / b.sum())
+    assert agreement.recall.value == pytest.approx((a & b).sum() / a.sum())
+    assert set(results[0].annotators["a"]) == {"b", "b_revised"}
+
+
+def test_intervals_hold_the_value(results: tuple[Evaluation, dict[str, MethodTally]]) -> None:
+    estimate = results[0].methods["opening"]["b"].average_precision
+    assert estimate.low is not None
+    assert estimate.high is not None
+    assert estimate.low <= estimate.value <= estimate.high  # type: ignore[operator]
+
+
+def test_a_perfect_map_is_perfect(phantom: Table) -> None:
+    lesion = phantom.labelled("lesion")
+
+    def truth() -> Iterator[Scored]:
+        for row in lesion:
+            _, lungs = read_slice(row)
+            yield Scored(read_mask(row, "b", len(lungs)).astype(np.float32), np.ones_like(lungs))
+
+    evaluation, _ = evaluate(lesion, {"truth": truth()}, {"truth": 0.5}, 128)
+    numbers = evaluation.methods["truth"]["b"]
+    assert numbers.average_precision.value == 1
+    assert numbers.dice_stored.value == 1
+    assert evaluation.slices["truth"].auroc.value is None
+
+
+def test_the_grid_averages_and_masks_need_half(phantom: Table) -> None:
+    np.testing.assert_allclose(onto_grid(np.float32([[0, 1], [1, 1]]), 1), [[0.75]])
+    image = np.zeros((40, 80), dtype=np.float32)
+    assert onto_grid(image, 20).shape == (10, 20)
+    row = phantom.labelled("lesion").slices[0]
+    assert read_mask(row, "a", 64).shape == read_mask(row, "b", 64).shape == (64, 64)
+
+
+def test_a_slice_that_an_annotator_left_out_is_named(phantom: Table) -> None:
+    rows = list(phantom.labelled("lesion"))[:2]
+    rows[1] = replace(rows[1], masks={"a": rows[1].masks["a"]})
+    table = Table(root=phantom.root, slices=tuple(rows))
+    with pytest.raises(DataError, match="has no mask of b, who outlined other slices"):
+        evaluate(table, {"noisy": noisy(table)}, {"noisy": 0.3})

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import signal
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from lesionsplit.errors import DivergedError, RunError
+from lesionsplit.methods.decomposition import DecompositionSettings
+from lesionsplit.networks.critic import CriticSettings
+from lesionsplit.networks.decomposition import NetworkSettings
+from lesionsplit.run import Run, RunSettings
+from lesionsplit.training.loop import agreed, bare, fit, refuse_broken, running_average
+from lesionsplit.training.stopping import StopRequest
+
+
+def test_the_average_is_exponential_and_begins_with_the_first() -> None:
+    method = DecompositionSettings(
+        network=NetworkSettings(channels=(2, 3)), critic=CriticSettings(channels=(2, 2, 2, 2))
+    ).build()
+    average = running_average(method, 0.75)
+    weight = method.network.encoder.blocks[0][0].weight  # type: ignore[union-attr, index]
+    expected = None
+    for value in (1.0, 2.0, 4.0):
+        nn.init.constant_(weight, value)
+        average.update_parameters(bare(method.network))
+        expected = value if expected is None else 0.75 * expected + 0.25 * value
+    kept = average.module.encoder.blocks[0][0].weight
+    torch.testing.assert_close(kept, torch.full_like(kept, expected))  # type: ignore[arg-type]
+
+
+def test_weights_that_are_not_numbers_are_not_kept() -> None:
+    network = nn.Linear(2, 2)
+    refuse_broken(network, 1)
+    nn.init.constant_(network.bias, float("nan"))
+    with pytest.raises(DivergedError, match="the weights 'bias' are not finite at step 7"):
+        refuse_broken(network, 7)
+
+
+def test_one_process_decides_for_itself() -> None:
+    fabric = Fabric(accelerator="cpu", devices=1)
+    assert agreed(True, fabric)
+    assert not agreed(False, fabric)
+
+
+def test_a_batch_must_be_shared_out_evenly(tiny: RunSettings) -> None:
+    class Three:
+        world_size = 3
+
+    with pytest.raises(RunError, match=r"training\.batch_size is 4; with 3 processes it must be a multiple of 3"):
+        fit(Run(None, tiny), None, Three(), print)  # type: ignore[arg-type]
+
+
+def test_the_first_signal_asks_and_the_second_insists() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with StopRequest() as stop:
+        handler = signal.getsignal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGINT) == handler
+        handler(signal.SIGTERM, None)  # type: ignore[operator, misc]
+        assert stop.requested
+        with pytest.raises(KeyboardInterrupt):
+            handler(signal.SIGINT, None)  # type: ignore[operator, misc]
+    assert signal.getsignal(signal.SIGTERM) == before

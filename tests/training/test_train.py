@@ -1,0 +1,220 @@
+"""Whole runs on the phantom: what they write, how they stop, and that they go on to the same bits."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace as replace_row
+from pathlib import Path
+
+import msgspec
+import pytest
+import safetensors.torch
+import torch
+from safetensors import safe_open
+
+from lesionsplit.data.sampling import Batch
+from lesionsplit.data.table import Table
+from lesionsplit.errors import DataError, DivergedError, RunError, SettingsError
+from lesionsplit.losses import Terms
+from lesionsplit.methods.decomposition import DecompositionMethod
+from lesionsplit.model import Model
+from lesionsplit.run import Run, RunSettings
+from lesionsplit.settings import to_toml
+from lesionsplit.training import train as training
+from lesionsplit.training.record import Measurement
+from lesionsplit.training.train import train
+
+
+def changed(settings: RunSettings, **training_settings: object) -> RunSettings:
+    return msgspec.structs.replace(settings, training=msgspec.structs.replace(settings.training, **training_settings))
+
+
+def tensors(path: Path) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(path)
+
+
+def assert_same_bits(one: Path, two: Path) -> None:
+    ours, theirs = tensors(one), tensors(two)
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        assert torch.equal(tensor, theirs[name]), name
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory, phantom_folder: Path, tiny: RunSettings) -> Run:
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("runs")
+    run = Run.create(folder / "unbroken", tiny)
+    assert train(run, phantom_folder, cache=folder / "cache", threads=1).finished
+    return run
+
+
+def test_a_run_folder_holds_all_of_it(unbroken: Run, phantom_folder: Path, tiny: RunSettings) -> None:
+    names = {path.name for path in unbroken.folder.iterdir()}
+    assert names >= {"settings.toml", "run.json", "metrics.csv", "checkpoint.safetensors", "weights.safetensors"}
+    assert (unbroken.folder / "settings.toml").read_text() == to_toml(tiny)
+    facts = unbroken.facts()
+    assert facts["data"] == str(phantom_folder.resolve())
+    assert facts["torch"] == torch.__version__
+    assert len(facts["fingerprint"]) == 64
+    assert [path.name for path in (unbroken.folder / "pictures").iterdir()] == ["step-000008.png"]
+
+
+def test_the_weights_say_where_they_come_from(unbroken: Run) -> None:
+    card = Model.load(unbroken.weights).card
+    assert card.method == unbroken.settings.method
+    assert card.trained["data fingerprint"] == unbroken.facts()["fingerprint"]
+    assert card.trained["supervision"] == "image labels only"
+    assert 0 < card.threshold <= 1
+    assert "normal slices of val" in card.threshold_from
+
+
+def test_the_weights_are_the_running_average(unbroken: Run) -> None:
+    kept = tensors(unbroken.checkpoint)
+    for name, tensor in tensors(unbroken.weights).items():
+        assert torch.equal(tensor, kept[f"/average/module.{name}"])
+        assert not torch.equal(tensor, kept[f"/network/{name}"])
+
+
+def test_stopped_and_resumed_is_unbroken(
+    tmp_path: Path, phantom_folder: Path, tiny: RunSettings, unbroken: Run
+) -> None:
+    """Stopped by a request in the middle of nowhere, then continued: every tensor of the checkpoint is the same."""
+    folder = tmp_path / "run"
+
+    def interrupt(measured: Measurement) -> None:
+        if measured.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    stopped = train(
+        Run.create(folder, changed(tiny)), phantom_folder, cache=tmp_path / "cache", threads=1, watch=interrupt
+    )
+    assert not stopped.finished
+    assert stopped.step == 3  # the first measurement is at step 2, the request is met after the next
+    resumed = train(Run.open(folder), phantom_folder, cache=tmp_path / "cache")
+    assert resumed.finished
+    assert_same_bits(folder / "checkpoint.safetensors", unbroken.checkpoint)
+    assert_same_bits(folder / "weights.safetensors", unbroken.weights)
+
+
+def test_killed_and_resumed_is_unbroken(tmp_path: Path, phantom_folder: Path, tiny: RunSettings, unbroken: Run) -> None:
+    """SIGKILL leaves no time for anything: the run goes on from the last whole checkpoint."""
+    settings, folder = tmp_path / "tiny.toml", tmp_path / "run"
+    settings.write_text(to_toml(tiny))
+    command = [sys.executable, "-m", "lesionsplit", "train", "--run", str(folder), "--cache", str(tmp_path / "cache")]
+    start = [*command, "--config", str(settings), "--data", str(phantom_folder), "--threads", "1"]
+    # Many more steps, so that it is killed on its way; the settings are then those of the unbroken run.
+    process = subprocess.Popen([*start, "--steps", "100000"], stderr=subprocess.DEVNULL)
+    while not (folder / "checkpoint.safetensors").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    with safe_open(folder / "checkpoint.safetensors", framework="pt") as file:
+        done = json.loads(file.metadata()["lesionsplit-checkpoint"])["progress"]["step"]
+    assert done == 4, "it was to be killed before its second checkpoint"
+    subprocess.run([*command, "--resume", "--steps", "8"], check=True, capture_output=True)
+    assert_same_bits(folder / "checkpoint.safetensors", unbroken.checkpoint)
+    assert_same_bits(folder / "weights.safetensors", unbroken.weights)
+
+
+def test_masks_never_reach_training(
+    tmp_path: Path, phantom: Table, tiny: RunSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With every mask poisoned, and with other masks altogether, training does the same."""
+
+    class Poison(dict):  # type: ignore[type-arg]
+        def __getitem__(self, name: object) -> None:
+            raise AssertionError("a mask was looked at")
+
+        items = values = __iter__ = __getitem__  # type: ignore[assignment]
+
+    poisoned = Table(
+        root=phantom.root, slices=tuple(replace_row(row, masks=Poison(), healthy=Path("/nowhere")) for row in phantom)
+    )
+    monkeypatch.setattr(training, "read_table", lambda _: poisoned)
+    run = Run.create(tmp_path / "run", tiny)
+    assert train(run, phantom.root, cache=tmp_path / "cache", threads=1).finished
+    clean = phantom.without_masks()
+    monkeypatch.setattr(training, "read_table", lambda _: clean)
+    other = Run.create(tmp_path / "other", tiny)
+    train(other, phantom.root, cache=tmp_path / "cache", threads=1)
+    assert_same_bits(run.weights, other.weights)
+
+
+def test_what_diverges_stops_and_keeps_the_last_good_checkpoint(
+    tmp_path: Path, phantom_folder: Path, tiny: RunSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = DecompositionMethod.step
+
+    def diverging(method: DecompositionMethod, batch: Batch, number: int) -> Terms:
+        terms = step(method, batch, number)
+        return {**terms, "penalty": terms["penalty"] / (0 if number == 6 else 1)}
+
+    monkeypatch.setattr(DecompositionMethod, "step", diverging)
+    run = Run.create(tmp_path / "run", tiny)
+    with pytest.raises(DivergedError, match="'penalty' of the loss is inf between steps 6 and 8; the last good"):
+        train(run, phantom_folder, cache=tmp_path / "cache", threads=1)
+    with safe_open(run.checkpoint, framework="pt") as file:
+        assert json.loads(file.metadata()["lesionsplit-checkpoint"])["progress"]["step"] == 4
+
+
+def test_an_existing_run_is_never_overwritten(unbroken: Run, tiny: RunSettings) -> None:
+    with pytest.raises(RunError, match="has something in it; continue a run with --resume"):
+        Run.create(unbroken.folder, tiny)
+
+
+def test_other_data_cannot_be_continued_on(
+    tmp_path: Path, phantom: Table, unbroken: Run, tiny: RunSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fewer = Table(root=phantom.root, slices=phantom.slices[2:])
+    monkeypatch.setattr(training, "read_table", lambda _: fewer)
+    with pytest.raises(RunError, match="was trained on other slices"):
+        train(Run.open(unbroken.folder, steps=10), phantom.root, cache=tmp_path)
+
+
+def test_both_labels_are_needed(
+    tmp_path: Path, phantom: Table, tiny: RunSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "read_table", lambda _: phantom.labelled("normal"))
+    with pytest.raises(DataError, match="split 'train' has no lesion slice; training needs both labels"):
+        train(Run.create(tmp_path / "run", tiny), phantom.root, cache=tmp_path)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_device_is_named(tmp_path: Path, phantom_folder: Path, tiny: RunSettings) -> None:
+    with pytest.raises(SettingsError, match="device 'abacus' is not to be had here; allowed: auto, cpu, cuda"):
+        train(Run.create(tmp_path / "run", tiny), phantom_folder, device="abacus")
+
+
+def test_two_processes_agree(tmp_path: Path, phantom_folder: Path, tiny: RunSettings) -> None:
+    """Started by torchrun: one run folder, and weights near those of one process (batch norm is off)."""
+    settings = tmp_path / "tiny.toml"
+    settings.write_text(to_toml(tiny))
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "--",
+        "lesionsplit",
+    ]
+    arguments = ["train", "--config", str(settings), "--data", str(phantom_folder), "--run", str(tmp_path / "run")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [*command, *arguments, "--cache", str(tmp_path / "cache"), "--device", "cpu"],
+        check=True,
+        capture_output=True,
+        env=environment,
+    )
+    run = Run.open(tmp_path / "run")
+    assert run.facts()["processes"] == 2
+    assert run.weights.is_file()
