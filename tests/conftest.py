@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from lesionsplit.data.augment import Augmentation
+from lesionsplit.data.normalise import Normalisation
 from lesionsplit.data.placement import PlacementSettings
 from lesionsplit.data.table import Table, read_table
 from lesionsplit.methods.decomposition import DecompositionSettings, Objective, Optimisation
+from lesionsplit.model import Model, ModelCard
 from lesionsplit.networks.critic import CriticSettings
 from lesionsplit.networks.decomposition import NetworkSettings
 from lesionsplit.phantom.study import PhantomSettings, write_phantom
@@ -60,3 +62,25 @@ def covid_cell() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real slices are not here: {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory, tiny: RunSettings) -> Path:
+    """A weights file of a network that says something about every slice, trained on nothing."""
+    torch.manual_seed(11)
+    network = tiny.method.build_network()
+    for decoder in network.decoders.values():
+        torch.nn.init.normal_(decoder.head.weight)  # type: ignore[union-attr, arg-type]
+        torch.nn.init.constant_(decoder.head.bias, 0.3)  # type: ignore[union-attr, arg-type]
+    card = ModelCard(
+        format=1,
+        method=tiny.method,
+        placement=tiny.placement,
+        normalisation=Normalisation(mean=0.42, std=0.1),
+        threshold=0.3,
+        threshold_from="a guess",
+        trained={},
+    )
+    path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
+    Model(card, network).save(path)
+    return path

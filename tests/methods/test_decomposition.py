@@ -55,6 +55,18 @@ def test_p_may_be_two() -> None:
     assert terms["reconstruction"].item() == pytest.approx(0.01)
 
 
+def test_p_may_differ_between_the_two() -> None:
+    terms = objective(BATCH, NORMAL, LESION, Mean(), Objective(distance="l2", fidelity_distance="l1"))
+    assert terms["reconstruction"].item() == pytest.approx(0.01)
+    assert terms["fidelity"].item() == pytest.approx(0.1)
+
+
+def test_the_objective_minds_edges_if_asked_to() -> None:
+    plain = objective(BATCH, NORMAL, LESION, Mean(), Objective())
+    flat = objective(BATCH, NORMAL, LESION, Mean(), Objective(edge_weighting=True))
+    assert flat["fidelity"].item() == pytest.approx(plain["fidelity"].item())  # a flat image has no edge
+
+
 def test_lesion_slices_alone_may_be_judged() -> None:
     terms = objective(BATCH, NORMAL, LESION, Mean(), Objective(judged="lesion"))
     assert terms["adversarial"].item() == pytest.approx(-0.3)
@@ -69,8 +81,8 @@ def test_without_a_weight_the_critic_is_not_asked() -> None:
 
 def test_edges_may_count_more() -> None:
     step = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(1, 1, 4, 4)
-    plain = distance(step, torch.zeros_like(step), Objective())
-    weighted = distance(step, torch.zeros_like(step), Objective(edge_weighting=True))
+    plain = distance(step, torch.zeros_like(step), "l1")
+    weighted = distance(step, torch.zeros_like(step), "l1", edges=True)
     assert plain.item() == pytest.approx(0.5)
     assert weighted.item() == pytest.approx((4 + 1) / 4)  # the pixel at the step counts four times
 

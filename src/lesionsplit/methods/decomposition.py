@@ -25,6 +25,7 @@ from lesionsplit.settings import Settings
 Weight = Annotated[float, Meta(ge=0)]
 Rate = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, lt=1)]
+Power = Literal["l1", "l2"]
 
 
 class Objective(Settings, frozen=True):
@@ -43,8 +44,12 @@ class Objective(Settings, frozen=True):
     penalty: Weight = 10.0
     """lambda: the critic has slope one (eq. 3)."""
 
-    distance: Literal["l1", "l2"] = "l1"
+    distance: Power = "l1"
     """p of the norm in eqs. 1 and 2; a mean over pixels of |difference|^p."""
+
+    fidelity_distance: Literal["same", "l1", "l2"] = "same"
+    """p of eq. 2 alone, if it is to differ. ``l1`` minds a faint change of a whole slice as much as a
+    strong one of a few pixels, ``l2`` does not."""
 
     edge_weighting: bool = False
     """Weigh each pixel of eqs. 1 and 2 by (1 + |Sobel|)^2, as the authors' code does."""
@@ -52,6 +57,11 @@ class Objective(Settings, frozen=True):
     judged: Literal["all", "lesion"] = "all"
     """Whose healthy versions the critic judges: those of every slice (eqs. 3 and 4), or of the slices
     with lesion only, which half the batch is not spent on telling normal slices from themselves."""
+
+    @property
+    def power_of_fidelity(self) -> Power:
+        """The p of eq. 2."""
+        return self.distance if self.fidelity_distance == "same" else self.fidelity_distance
 
 
 class Optimisation(Settings, frozen=True):
@@ -109,9 +119,10 @@ def objective(
         settings: which distance, and whose healthy versions are judged.
     """
     whole = torch.cat([normal.whole, lesion.whole])
+    edges = settings.edge_weighting
     terms = {
-        "reconstruction": distance(torch.cat(batch), whole, settings),  # eq. 1
-        "fidelity": distance(batch.normal, normal.healthy, settings),  # eq. 2
+        "reconstruction": distance(torch.cat(batch), whole, settings.distance, edges=edges),  # eq. 1
+        "fidelity": distance(batch.normal, normal.healthy, settings.power_of_fidelity, edges=edges),  # eq. 2
     }
     if settings.adversarial:
         terms["adversarial"] = -critic(judged(normal, lesion, settings)).mean()  # eq. 4
@@ -123,12 +134,12 @@ def judged(normal: Decomposition, lesion: Decomposition, settings: Objective) ->
     return torch.cat([normal.healthy, lesion.healthy]) if settings.judged == "all" else lesion.healthy
 
 
-def distance(image: Tensor, account: Tensor, settings: Objective) -> Tensor:
-    """Mean over pixels of |image - account|^p, each pixel weighted if the settings say so."""
+def distance(image: Tensor, account: Tensor, power: Power, *, edges: bool = False) -> Tensor:
+    """Mean over pixels of |image - account|^p, each pixel weighted by the image's edges if asked to."""
     difference = (image - account).abs()
-    if settings.distance == "l2":
+    if power == "l2":
         difference = difference.square()
-    if settings.edge_weighting:
+    if edges:
         difference = difference * edge_weight(image)
     return difference.mean()
 

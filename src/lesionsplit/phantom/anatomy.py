@@ -48,20 +48,21 @@ class Subject:
         self.chest = unit * np.array([rng.uniform(128, 168), rng.uniform(96, 126)])
         self.roundness = rng.uniform(2.0, 2.4)
         self.heart = unit * np.array([rng.uniform(38, 62), rng.uniform(52, 74)])
-        self.heart_side = unit * rng.uniform(4, 20)
-        self.gap = unit * np.array([rng.uniform(3, 9), rng.uniform(14, 24)])
+        self.heart_side = unit * rng.uniform(6, 30)
+        self.gap = unit * np.array([rng.uniform(5, 11), rng.uniform(14, 24)])
         self.spine = unit * rng.uniform(36, 48)
-        self.dome = np.array([rng.uniform(0.78, 0.95), rng.uniform(0.80, 0.98)])
+        self.dome = np.array([rng.uniform(0.66, 0.95), rng.uniform(0.68, 0.98)])
         self.thickness = rng.uniform(0.008, 0.05)
         self.tilt = rng.normal(0, 0.05)
         self.level = rng.normal(103, 7) if rng.random() < 0.85 else rng.uniform(120, 150)
-        self.gravity = rng.uniform(5, 45)
+        self.gravity = rng.uniform(8, 60)
         self.mosaic = rng.uniform(3, 13)
         self.noise = rng.uniform(5, 11)
         self.blur = rng.uniform(0.5, 1.1)
-        self.contrast = rng.uniform(120, 165)
+        self.contrast = rng.uniform(120, 170)
         self.fissures = rng.uniform(-0.25, 0.35, size=(2, 2))
         self.warps = [6 * unit * clouds(rng, size, 170 * unit) for _ in range(4)]
+        self.bumps = [7 * unit * clouds(rng, size, 48 * unit) for _ in range(2)]
         self.vessels = self._grow_vessels(rng, height)
 
     def lungs(self, height: float) -> Mask:
@@ -102,6 +103,8 @@ class Subject:
         width, depth = self.chest * (0.5 + 0.5 * min(1.0, (height / 0.42) ** 0.7))
         behind = 0.16 * np.sin(np.pi * np.clip(np.abs(x) / width, 0, 1)) * (y > 0)  # lungs reach back beside the spine
         chest = np.abs(x / width) ** self.roundness + np.abs(y / (depth * (1 + behind))) ** self.roundness < 1
+        near, far = np.cos(2 * height * np.pi), np.sin(2 * height * np.pi)
+        x = x + near * self.bumps[0] + far * self.bumps[1]  # the mediastinum's outline is less even than the chest's
         swell = 0.35 + 0.65 * np.exp(-(((height - 0.68) / 0.28) ** 2))
         heart = ((x - self.heart_side * swell) / (self.heart[0] * swell + 14 * unit)) ** 2
         heart = heart + ((y + 0.12 * depth) / (self.heart[1] * (0.5 + 0.5 * swell))) ** 2 < 1

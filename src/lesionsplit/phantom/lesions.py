@@ -40,12 +40,12 @@ class Lesion:
         self._seed = int(rng.integers(2**31))
         self._unit = unit
         self.z = height * HEIGHT * size + rng.normal(0, 4 * unit)
-        self.radii = unit * np.exp(rng.normal(np.log(25), 0.45)) * np.exp(rng.normal(0, 0.25, 3))
+        self.radii = unit * np.exp(rng.normal(np.log(22), 0.5)) * np.exp(rng.normal(0, 0.25, 3))
         self.radii[2] = max(self.radii[2], 14 * unit)
-        faint = float(np.clip(np.exp(rng.normal(np.log(30), 0.45)), 13, 90))
-        self.density = faint if kind != "consolidation" else rng.uniform(60, 130)
+        faint = float(np.clip(np.exp(rng.normal(np.log(50), 0.4)), 20, 120))
+        self.density = faint if kind != "consolidation" else rng.uniform(80, 150)
         self.edge = rng.uniform(0.12, 0.4)
-        self.thickness = unit * rng.uniform(8, 20)
+        self.thickness = unit * rng.uniform(6, 18)
         lungs = subject.lungs(height)
         rows, columns = np.nonzero(lungs)
         depth = ndimage.distance_transform_edt(lungs)[rows, columns]

@@ -16,7 +16,7 @@ Points: TypeAlias = npt.NDArray[np.float64]
 STEP = 2.0
 """Pixels between the points of a vessel."""
 
-TIP_RADIUS = 0.5
+TIP_RADIUS = 0.55
 
 SLAB = 1.4
 """Half the thickness of a slice, in pixels."""
@@ -55,7 +55,7 @@ def grow(rng: np.random.Generator, root: Points, targets: Points) -> Points:
     tips[np.unique(parents[1:count])] = 0
     for node in range(count - 1, 0, -1):  # children come after their parents
         tips[parents[node]] += tips[node]
-    return np.column_stack([nodes[:count], TIP_RADIUS * tips ** (1 / 2.7)])
+    return np.column_stack([nodes[:count], TIP_RADIUS * tips ** (1 / 2.6)])
 
 
 def draw_vessels(points: Points, z: float, size: int) -> Float:
@@ -64,7 +64,7 @@ def draw_vessels(points: Points, z: float, size: int) -> Float:
     cut = points[depth < points[:, 3]]
     depth = np.clip(depth[depth < points[:, 3]], 0, None)
     half = np.sqrt(cut[:, 3] ** 2 - depth**2)
-    bright = np.clip(0.28 + 0.30 * half, 0, 1) * np.clip(1.15 - 0.6 * depth / cut[:, 3], 0, 1)
+    bright = np.clip(0.30 + 0.32 * half, 0, 1) * np.clip(1.15 - 0.6 * depth / cut[:, 3], 0, 1)
     half = np.clip(half, 0.5, None)
     canvas = Image.new("L", (size * SUPERSAMPLING, size * SUPERSAMPLING))
     draw = ImageDraw.Draw(canvas)

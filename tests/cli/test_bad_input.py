@@ -1,0 +1,253 @@
+"""Every foreseen mistake: one line on stderr that names it, exit code 2, and nothing written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lesionsplit.cli import main
+
+Call = Callable[..., tuple[int, str]]
+
+TINY = (
+    *("--set", "placement.rows=32", "--set", "placement.columns=48", "--set", "placement.frame=56"),
+    *("--set", "method.network.channels=[4,6]", "--set", "method.critic.channels=[4,4,6,6]"),
+    *("--set", "training.batch_size=2", "--steps", "1", "--device", "cpu"),
+)
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    def run(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["lesionsplit", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        assert isinstance(stopped.value.code, int)
+        return stopped.value.code, capsys.readouterr().err
+
+    return run
+
+
+@pytest.fixture
+def data(tmp_path: Path, phantom_folder: Path) -> Path:
+    """A copy of the phantom that a test may spoil."""
+    return Path(shutil.copytree(phantom_folder, tmp_path / "data"))
+
+
+def edit(data: Path, old: str, new: str) -> None:
+    table = (data / "slices.csv").read_text()
+    assert old in table
+    (data / "slices.csv").write_text(table.replace(old, new, 1))
+
+
+def first_train_image(data: Path) -> Path:
+    line = next(line for line in (data / "slices.csv").read_text().splitlines() if ",lesion,train," in line)
+    return data / line.split(",")[0]
+
+
+def missing_image(data: Path) -> None:
+    first_train_image(data).unlink()
+
+
+def unreadable_image(data: Path) -> None:
+    path = first_train_image(data)
+    path.write_bytes(path.read_bytes()[:300])
+
+
+def not_an_image(data: Path) -> None:
+    first_train_image(data).write_text("not an image")
+
+
+def colour_image(data: Path) -> None:
+    Image.fromarray(np.tile(np.array([9, 80, 200], dtype=np.uint8), (128, 128, 1))).save(first_train_image(data))
+
+
+def no_lung(data: Path) -> None:
+    Image.fromarray(np.zeros((128, 128), dtype=np.uint8)).save(first_train_image(data))
+
+
+def not_masked(data: Path) -> None:
+    Image.fromarray(np.full((128, 128), 90, dtype=np.uint8)).save(first_train_image(data))
+
+
+def unknown_label(data: Path) -> None:
+    edit(data, ",lesion,train,", ",covid,train,")
+
+
+def unknown_split(data: Path) -> None:
+    edit(data, ",lesion,train,", ",lesion,training,")
+
+
+def series_in_two_splits(data: Path) -> None:
+    rows = (data / "slices.csv").read_text().splitlines()
+    series = [row.split(",")[3] for row in rows[1:]]
+    at = next(i for i in range(1, len(series)) if series[i] == series[i - 1]) + 1
+    cells = rows[at].split(",")
+    cells[2] = "val" if cells[2] != "val" else "test"
+    rows[at] = ",".join(cells)
+    (data / "slices.csv").write_text("\n".join(rows) + "\n")
+
+
+def mask_of_another_shape(data: Path) -> None:
+    mask = next((data / "masks-b").iterdir())
+    Image.fromarray(np.zeros((50, 128), dtype=np.uint8)).save(mask)
+
+
+def missing_mask(data: Path) -> None:
+    next((data / "masks-b").iterdir()).unlink()
+
+
+def missing_column(data: Path) -> None:
+    edit(data, "label", "class")
+
+
+def empty_table(data: Path) -> None:
+    (data / "slices.csv").write_text("image,label,split,series\n")
+
+
+def binary_table(data: Path) -> None:
+    (data / "slices.csv").write_bytes(b"\xff\xfe\x00image")
+
+
+BAD_DATA = {
+    missing_image: "is missing",
+    unreadable_image: "cannot be read",
+    not_an_image: "is not an image",
+    colour_image: "is a colour image",
+    no_lung: "no lung: every pixel is black",
+    not_masked: "not lung-masked",
+    unknown_label: "label is 'covid'; allowed: normal, lesion",
+    unknown_split: "split is 'training'; allowed: train, val, test",
+    series_in_two_splits: "is in split",
+    mask_of_another_shape: "50 x 128 pixels and the image 128 x 128",
+    missing_mask: "no such file",
+    missing_column: "lacks the column label",
+    empty_table: "lists no slice",
+    binary_table: "cannot be read",
+}
+WITHOUT_LINE = (missing_column, empty_table, binary_table)
+
+
+@pytest.mark.parametrize("spoil", BAD_DATA, ids=lambda spoil: spoil.__name__)
+def test_bad_data_is_one_line_that_names_the_row(call: Call, data: Path, spoil: Callable[[Path], None]) -> None:
+    spoil(data)
+    run = data.parent / "run"
+    code, said = call("train", "--data", data, "--run", run, "--cache", data.parent / "cache", *TINY)
+    assert code == 2
+    assert said.count("\n") == 1, said
+    assert BAD_DATA[spoil] in said
+    assert "slices.csv" in said or spoil is empty_table
+    if spoil not in WITHOUT_LINE:
+        assert " line " in said, said
+    assert not run.exists(), "half a run was written"
+    assert not list(data.parent.glob("cache/*/*")), "half a cache was written"
+
+
+def test_bad_settings(call: Call, data: Path, tmp_path: Path) -> None:
+    wrong = {
+        ("--config", "nothing"): "no such settings; give a .toml file, or one of",
+        ("--set", "training.step=3"): "training",
+        ("--set", "training.steps=many"): "steps",
+        ("--set", "training.steps"): "training.steps",
+        ("--set", "method.critic.norm=batch"): "batch normalisation ties the slices of a batch together",
+        ("--set", "method.objective.distance=l3"): "l1, l2",
+        ("--device", "gpu"): "allowed: auto, cpu",
+        ("--steps", "0"): "steps",
+        ("--resume",): "holds no run",
+        ("--resume", "--config", "demo"): "only --steps may change",
+    }
+    for arguments, message in wrong.items():
+        code, said = call("train", "--data", data, "--run", tmp_path / "run", "--cache", tmp_path / "cache", *arguments)
+        assert (code, said.count("\n")) == (2, 1), said
+        assert message in said
+        assert not (tmp_path / "run").exists(), arguments
+
+
+def test_a_broken_settings_file(call: Call, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("[training\nsteps = 3")
+    code, said = call("train", "--data", data, "--run", tmp_path / "run", "--config", tmp_path / "mine.toml")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "mine.toml" in said
+
+
+def test_a_run_that_is_there_stays_as_it_is(call: Call, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/weights.safetensors").write_text("weeks of work")
+    code, said = call("train", "--data", data, "--run", tmp_path / "run", *TINY)
+    assert (code, said.count("\n")) == (2, 1)
+    assert "--resume" in said
+    assert (tmp_path / "run/weights.safetensors").read_text() == "weeks of work"
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_no_data(call: Call, tmp_path: Path, weights: Path, command: str) -> None:
+    more = ("--run", tmp_path / "run") if command == "train" else ("--weights", weights, "-o", tmp_path / "run")
+    for folder, message in ((tmp_path / "nowhere", "no such folder"), (tmp_path, "has neither slices.csv nor")):
+        code, said = call(command, "--data", folder, *more)
+        assert (code, said.count("\n")) == (2, 1)
+        assert message in said
+        assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_bad_weights(call: Call, data: Path, tmp_path: Path, weights: Path, command: str) -> None:
+    bad = tmp_path / "bad.safetensors"
+    arguments = ("--data", data) if command == "evaluate" else (data / "images",)
+    for content, message in ((None, "no such file"), (weights.read_bytes()[:-9], "is not a whole safetensors file")):
+        if content:
+            bad.write_bytes(content)
+        code, said = call(command, *arguments, "--weights", bad, "-o", tmp_path / "out")
+        assert (code, said.count("\n")) == (2, 1), said
+        assert message in said
+        assert not (tmp_path / "out").exists()
+
+
+def test_bad_predictions(call: Call, data: Path, tmp_path: Path, weights: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("in the way")
+    for arguments, message in (
+        ((tmp_path / "nowhere",), "no such file or folder"),
+        ((tmp_path / "empty",), "has no image in it"),
+        ((data / "images", "--threshold", "2"), "allowed: above 0 and up to 1"),
+        ((data / "images", "--device", "gpu"), "allowed: auto, cpu"),
+        ((), "Missing argument"),
+    ):
+        code, said = call("predict", *arguments, "--weights", weights, "-o", tmp_path / "out")
+        assert (code, said.count("\n")) == (2, 1), said
+        assert message in said
+        assert not (tmp_path / "out").exists(), arguments
+    code, said = call("predict", data / "images", "--weights", weights, "-o", tmp_path / "file/out")
+    assert (code, said.count("\n")) == (2, 1), said
+    assert "cannot be written" in said
+
+
+def test_one_bad_file_is_exit_code_one(call: Call, data: Path, tmp_path: Path, weights: Path) -> None:
+    not_an_image(data)
+    code, said = call("predict", data / "images", "--weights", weights, "-o", tmp_path / "out")
+    assert code == 1
+    assert said.count("is not an image") == 1
+    assert len((tmp_path / "out/predictions.csv").read_text().splitlines()) == 36  # a header and the other 35
+
+
+def test_bad_phantoms(call: Call, tmp_path: Path) -> None:
+    for arguments, message in (
+        ((tmp_path,), "exists already"),
+        ((tmp_path / "new", "--size", "63"), "size"),
+        ((tmp_path / "new", "--normal", "0"), "normal"),
+        ((tmp_path / "new", "--lesion", "many"), "lesion"),
+    ):
+        code, said = call("phantom", *arguments)
+        assert (code, said.count("\n")) == (2, 1), said
+        assert message in said
+        assert not (tmp_path / "new").exists()
+
+
+def test_unknown_commands_and_options(call: Call) -> None:
+    for arguments in (("segment",), ("train", "--epochs", "3")):
+        code, said = call(*arguments)
+        assert (code, said.count("\n")) == (2, 1), said

@@ -1,0 +1,88 @@
+"""The commands as a user calls them."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "lesionsplit"]
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=240)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("settings") / "mine.toml"
+    path.write_text(
+        "[placement]\nrows = 32\ncolumns = 48\nframe = 56\n"
+        '[method.network]\nchannels = [4, 6]\nnorm = "none"\nstart = "identity"\n'
+        '[method.critic]\nchannels = [4, 4, 6, 6]\nnorm = "layer"\n'
+        "[training]\nsteps = 6\nbatch_size = 2\nlog_every = 2\nema_decay = 0.5\n"
+    )
+    return path
+
+
+def test_from_a_phantom_to_predictions(tmp_path: Path, settings: Path) -> None:
+    data, trained, out = tmp_path / "phantom", tmp_path / "run", tmp_path / "predicted"
+    drawn = run("phantom", data, "--normal", 9, "--lesion", 9, "--size", 64)
+    assert drawn.returncode == 0, drawn.stderr
+    done = run(
+        "train", "--config", settings, "--data", data, "--run", trained, "--cache", tmp_path / "cache", "--threads", 1
+    )
+    assert done.returncode == 0, done.stderr
+    assert "step 6/6" in done.stderr
+    weights = trained / "weights.safetensors"
+    judged = run("evaluate", "--weights", weights, "--data", data, "--split", "train", "--resolution", 64)
+    assert judged.returncode == 0, judged.stderr
+    assert "| opening | a |" in judged.stdout
+    assert (trained / "evaluation-train/metrics.json").is_file()
+    found = run("predict", data / "images", "-o", out, "--weights", weights)
+    assert found.returncode == 0, found.stderr
+    with (out / "predictions.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 18
+    further = run("train", "--run", trained, "--resume", "--steps", 8, "--cache", tmp_path / "cache", "--threads", 1)
+    assert further.returncode == 0, further.stderr
+    assert "step 8/8" in further.stderr
+
+
+def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path: Path, settings: Path, phantom_folder: Path) -> None:
+    trained = tmp_path / "run"
+    arguments = ("--config", settings, "--data", phantom_folder, "--run", trained, "--cache", tmp_path / "cache")
+    process = subprocess.Popen(
+        [*COMMAND, "train", *map(str, arguments), "--steps", "100000", "--threads", "1"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (trained / "metrics.csv").is_file() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert "to continue: lesionsplit train" in said
+    assert (trained / "checkpoint.safetensors").is_file()
+
+
+def test_help_is_quick_and_loads_no_torch() -> None:
+    code = "import sys, lesionsplit.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    shown = run("--help")
+    assert shown.returncode == 0
+    for command in ("train", "evaluate", "predict", "phantom"):
+        assert command in shown.stdout
+        assert run(command, "--help").returncode == 0
+
+
+def test_the_version_is_the_packages() -> None:
+    from importlib.metadata import version
+
+    assert version("lesionsplit") in run("--version").stdout

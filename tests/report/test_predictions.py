@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lesionsplit.errors import DataError
+from lesionsplit.images import read_grey
+from lesionsplit.predictor import Predictor
+from lesionsplit.report.predictions import gather, predict_files
+
+
+@pytest.fixture
+def slices(tmp_path: Path, phantom_folder: Path) -> Path:
+    folder = tmp_path / "slices"
+    folder.mkdir()
+    for name in ("lesion_1", "lesion_2", "normal_1"):
+        shutil.copy(phantom_folder / "images" / f"{name}.png", folder)
+    return folder
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    with (out / "predictions.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_files_hold_what_the_predictor_says(tmp_path: Path, slices: Path, weights: Path) -> None:
+    out = tmp_path / "out"
+    outcome = predict_files([slices], out, weights)
+    assert (outcome.done, outcome.skipped, outcome.failed) == (3, 0, 0)
+    predictor = Predictor.load(weights)
+    for row in rows(out):
+        path = Path(row["slice"])
+        expected = predictor.predict(read_grey(path))
+        score = np.asarray(Image.open(out / f"{path.stem}_score.png"))
+        assert score.dtype == np.uint16
+        np.testing.assert_allclose(score / 65535, expected.score, atol=1e-4)
+        mask = np.asarray(Image.open(out / f"{path.stem}_mask.png"))
+        assert set(np.unique(mask)) <= {0, 255}
+        assert ((mask > 0) != expected.mask).mean() < 1e-3
+        assert np.asarray(Image.open(out / f"{path.stem}_overlay.png")).shape == (*score.shape, 3)
+        healthy = np.asarray(Image.open(out / f"{path.stem}_healthy.png"))
+        assert np.abs(healthy.astype(int) - expected.healthy).max() <= 1
+        assert float(row["slice_score"]) == pytest.approx(expected.slice_score, abs=1e-4)
+        assert int(row["lesion_pixels"]) == np.count_nonzero(mask)
+    manifest = json.loads((out / "predictions.json").read_text())
+    assert manifest["threshold"] == predictor.threshold
+
+
+def test_one_bad_file_among_many_is_said_and_left_out(tmp_path: Path, slices: Path, weights: Path) -> None:
+    (slices / "broken.png").write_bytes((slices / "lesion_1.png").read_bytes()[:200])
+    Image.fromarray(np.zeros((32, 32), dtype=np.uint8)).save(slices / "empty.png")
+    said: list[str] = []
+    outcome = predict_files([slices], tmp_path / "out", weights, say=said.append)
+    assert (outcome.done, outcome.failed) == (3, 2)
+    assert [line.split(":")[0] for line in said] == [str(slices / "broken.png"), str(slices / "empty.png")]
+    assert len(rows(tmp_path / "out")) == 3
+    assert not list((tmp_path / "out").glob("broken*"))
+
+
+def test_a_rerun_does_only_what_is_missing_or_changed(tmp_path: Path, slices: Path, weights: Path) -> None:
+    out = tmp_path / "out"
+    predict_files([slices], out, weights)
+    first = rows(out)
+    (out / "lesion_2_mask.png").unlink()
+    outcome = predict_files([slices], out, weights)
+    assert (outcome.done, outcome.skipped) == (1, 2)
+    assert rows(out) == first
+    shutil.copy(slices / "lesion_2.png", slices / "normal_1.png")  # newer than what was predicted
+    outcome = predict_files([slices], out, weights)
+    assert (outcome.done, outcome.skipped) == (1, 2)
+    assert predict_files([slices], out, weights, overwrite=True).done == 3
+
+
+def test_interrupted_it_goes_on(tmp_path: Path, slices: Path, weights: Path) -> None:
+    out = tmp_path / "out"
+    predict_files([slices / "lesion_1.png"], out, weights)
+    with (out / "predictions.csv").open("a") as file:
+        file.write(f"{slices / 'lesion_2.png'},0.1")  # the line that was being written
+    assert predict_files([slices], out, weights).done == 2
+    assert [Path(row["slice"]).stem for row in rows(out)] == ["lesion_1", "lesion_2", "normal_1"]
+
+
+def test_other_weights_or_threshold_are_not_mixed_in(tmp_path: Path, slices: Path, weights: Path) -> None:
+    predict_files([slices], tmp_path / "out", weights)
+    with pytest.raises(DataError, match="another threshold"):
+        predict_files([slices], tmp_path / "out", weights, threshold=0.9)
+    predict_files([slices], tmp_path / "out", weights, threshold=0.9, overwrite=True)
+
+
+def test_what_cannot_be_predicted_is_named(tmp_path: Path, slices: Path) -> None:
+    with pytest.raises(DataError, match="no such file or folder"):
+        gather([tmp_path / "nowhere"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="has no image in it"):
+        gather([tmp_path / "empty"])
+    shutil.copy(slices / "lesion_1.png", tmp_path / "empty/lesion_1.png")
+    with pytest.raises(DataError, match="would both be written as lesion_1_score"):
+        gather([slices, tmp_path / "empty"])
+    assert gather([slices, slices / "lesion_1.png"]) == sorted(slices.iterdir())

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import average_precision_score
+
+from lesionsplit.data.lungs import read_slice
+from lesionsplit.data.table import Table
+from lesionsplit.errors import DataError
+from lesionsplit.evaluation.protocol import read_mask, to_grid
+from lesionsplit.evaluation.tally import Scored
+from lesionsplit.predictor import Predictor
+from lesionsplit.report.examples import choose_examples
+from lesionsplit.report.session import evaluate_weights
+
+
+@pytest.fixture(scope="module")
+def report(phantom_folder: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    text = evaluate_weights(phantom_folder, weights, "test", folder, resolution=64)
+    assert (folder / "metrics.md").read_text() == text
+    return folder
+
+
+def test_all_of_it_is_written(report: Path) -> None:
+    assert {path.name for path in report.iterdir()} == {
+        "metrics.json",
+        "metrics.csv",
+        "metrics.md",
+        "examples.png",
+        "precision-recall.png",
+        "precision-recall.svg",
+        "dice.png",
+        "dice.svg",
+    }
+
+
+def test_the_number_is_scikit_learns_from_the_slices_up(report: Path, phantom: Table, weights: Path) -> None:
+    rows = phantom.split("test").labelled("lesion")
+    predictions = Predictor.load(weights).predict_stream(map(read_slice, rows))
+    scores = np.concatenate([to_grid(Scored(one.score, one.lungs), 64).score.ravel() for one in predictions])
+    metrics = json.loads((report / "metrics.json").read_text())
+    for annotator in ("a", "b", "b_revised"):
+        truth = np.concatenate([read_mask(row, annotator, 64).ravel() for row in rows])
+        expected = average_precision_score(truth, np.rint(scores * 65535))
+        found = metrics["methods"]["lesionsplit"][annotator]["average_precision"]["value"]
+        assert found == pytest.approx(expected, abs=1e-6)
+        assert metrics["chance"][annotator]["value"] == pytest.approx(truth.mean())
+
+
+def test_the_rows_that_keep_us_honest_are_there(report: Path) -> None:
+    text = (report / "metrics.md").read_text()
+    for row in ("| chance (prevalence) | a |", "| opening | a |", "| annotator b | a |", "| lesionsplit | a |"):
+        assert row in text
+
+
+def test_the_table_for_machines_has_the_same_numbers(report: Path) -> None:
+    metrics = json.loads((report / "metrics.json").read_text())
+    with (report / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        if row["method"] in metrics["methods"] and row["annotator"]:
+            estimate = metrics["methods"][row["method"]][row["annotator"]][row["measure"]]
+            assert (row["value"] == "") == (estimate["value"] is None)
+            if row["value"]:
+                assert float(row["value"]) == pytest.approx(estimate["value"], abs=1e-6)
+    assert {row["method"] for row in rows} >= {"chance", "opening", "lesionsplit", "annotator a"}
+
+
+def test_numbers_carry_their_convention(report: Path) -> None:
+    conventions = json.loads((report / "metrics.json").read_text())["conventions"]
+    assert conventions["split"] == "test"
+    assert conventions["resolution"] == 64
+    assert len(conventions["weights"]) == 64
+    assert "bootstrap" in conventions["interval"]
+
+
+def test_pictures_are_pictures(report: Path) -> None:
+    for name in ("examples.png", "precision-recall.png", "dice.png"):
+        picture = np.asarray(Image.open(report / name).convert("L"))
+        assert picture.std() > 10
+    for name in ("precision-recall.svg", "dice.svg"):
+        assert ElementTree.parse(report / name).getroot().tag.endswith("svg")  # noqa: S314  our own file
+
+
+def test_examples_are_from_all_over(phantom: Table) -> None:
+    chosen = choose_examples(phantom, lesion=4, normal=2)
+    assert [row.label for row in chosen] == ["lesion"] * 4 + ["normal"] * 2
+    assert len({(row.label, row.series) for row in chosen}) == 6
+    assert len(choose_examples(phantom, lesion=500, normal=0)) == 18
+
+
+def test_without_masks_there_is_nothing_to_evaluate(tmp_path: Path, phantom_folder: Path, weights: Path) -> None:
+    for label in ("normal", "lesion"):
+        (tmp_path / label).mkdir()
+        source = phantom_folder / f"images/{label}_1.png"
+        (tmp_path / label / source.name).write_bytes(source.read_bytes())
+    with pytest.raises(DataError, match="has no masks in split 'train'"):
+        evaluate_weights(tmp_path, weights, "train", tmp_path / "out")
+    with pytest.raises(DataError, match="has no slice in split 'test'; found: train"):
+        evaluate_weights(tmp_path, weights, "test", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

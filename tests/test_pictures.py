@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lesionsplit.pictures import BACKGROUND, GAP, HEADING, HEAT, grey_tile, heat_tile, outline, overlay_tile, sheet
+
+LEVELS = np.array([[-1.0, 0.0, 0.5, 1.0, 2.0]], dtype=np.float32)
+
+
+def test_grey_is_clipped_and_rounded() -> None:
+    assert grey_tile(LEVELS)[0, :, 0].tolist() == [0, 0, 128, 255, 255]
+    assert (grey_tile(LEVELS) == grey_tile(LEVELS)[..., :1]).all()
+
+
+def test_heat_goes_through_its_colours() -> None:
+    assert heat_tile(LEVELS)[0].tolist() == [list(HEAT[0]), list(HEAT[0]), list(HEAT[2]), list(HEAT[4]), list(HEAT[4])]
+    assert heat_tile(LEVELS / 2, top=0.5).tolist() == heat_tile(LEVELS).tolist()
+
+
+def test_more_heat_is_brighter() -> None:
+    ramp = np.linspace(0, 1, 256, dtype=np.float32)[None]
+    brightness = heat_tile(ramp)[0].astype(float) @ [0.2126, 0.7152, 0.0722]
+    assert (np.diff(brightness) >= -0.5).all()
+
+
+def test_no_score_leaves_the_picture() -> None:
+    image = np.linspace(0, 1, 50, dtype=np.float32).reshape(5, 10)
+    assert np.array_equal(overlay_tile(image, np.zeros_like(image)), grey_tile(image))
+    assert not np.array_equal(overlay_tile(image, np.full_like(image, 0.1)), grey_tile(image))
+
+
+def test_an_outline_is_the_inner_edge() -> None:
+    mask = np.zeros((7, 7), dtype=bool)
+    mask[1:6, 1:6] = True
+    drawn = outline(grey_tile(np.zeros((7, 7), dtype=np.float32)), mask, (255, 0, 0))
+    inner = np.zeros_like(mask)
+    inner[2:5, 2:5] = True
+    assert np.array_equal(drawn[..., 0] == 255, mask & ~inner)
+
+
+@pytest.mark.parametrize("names", [[], ["one", "two"]])
+def test_a_sheet_has_room_for_all(names: list[str]) -> None:
+    tile = np.full((30, 40, 3), 200, dtype=np.uint8)
+    page = np.asarray(sheet([[tile, tile, tile], [tile, tile, tile]], ("a", "b", "c"), names))
+    assert page.shape == (HEADING + 2 * (30 + GAP) + GAP, 3 * (40 + GAP) + GAP, 3)
+    assert (page[HEADING + 5, GAP + 5] == 200).all()
+    assert (page[-1, -1] == BACKGROUND).all()

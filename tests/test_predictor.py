@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from lesionsplit.data.lungs import LungSlice, read_slice
+from lesionsplit.data.normalise import Normalisation
+from lesionsplit.data.table import Table
+from lesionsplit.errors import DataError, SettingsError
+from lesionsplit.images import as_float
+from lesionsplit.model import Model, ModelCard
+from lesionsplit.predictor import Predictor, choose_device
+from lesionsplit.reading import lesion_mask, share_of_lung, slice_score
+from lesionsplit.run import RunSettings
+
+
+def make_model(tiny: RunSettings, *, silent: bool) -> Model:
+    torch.manual_seed(0)
+    network = tiny.method.build_network()
+    if not silent:
+        for decoder in network.decoders.values():
+            torch.nn.init.normal_(decoder.head.weight)  # type: ignore[union-attr, arg-type]
+            torch.nn.init.constant_(decoder.head.bias, 0.4)  # type: ignore[union-attr, arg-type]
+    card = ModelCard(
+        format=1,
+        method=tiny.method,
+        placement=tiny.placement,
+        normalisation=Normalisation(mean=0.42, std=0.1),
+        threshold=0.2,
+        threshold_from="",
+        trained={},
+    )
+    return Model(card, network)
+
+
+@pytest.fixture
+def predictor(tiny: RunSettings) -> Predictor:
+    return Predictor(make_model(tiny, silent=False), device="cpu")
+
+
+@pytest.fixture
+def slices(phantom: Table) -> list[LungSlice]:
+    return [read_slice(row) for row in phantom.slices[:20]]
+
+
+def test_what_comes_out_lies_on_what_went_in(predictor: Predictor, slices: list[LungSlice]) -> None:
+    grey, lungs = slices[0]
+    one = predictor.predict(grey)
+    assert one.score.shape == one.mask.shape == one.healthy.shape == grey.shape
+    assert one.score.dtype == np.float32
+    assert one.healthy.dtype == grey.dtype
+    assert one.score.min() >= 0
+    assert one.score.max() <= 1
+    assert one.score.max() > 0.2, "a test of nothing"
+    assert not one.score[~lungs].any()
+    assert np.array_equal(one.healthy[~lungs], grey[~lungs])
+    assert np.array_equal(one.mask, lesion_mask(one.score, 0.2))
+    assert one.share_of_lung == share_of_lung(one.mask, lungs)
+    assert one.slice_score == slice_score(one.score, lungs)
+
+
+def test_a_network_that_changes_nothing_gives_the_slice_back(tiny: RunSettings, slices: list[LungSlice]) -> None:
+    one = Predictor(make_model(tiny, silent=True)).predict(slices[0].grey)
+    assert np.array_equal(one.healthy, slices[0].grey)  # finer than the canvas, and to the grey level
+    assert not one.score.any()
+
+
+def test_a_stream_is_its_slices_one_by_one(predictor: Predictor, slices: list[LungSlice]) -> None:
+    mixed = [LungSlice(grey[: 128 - 2 * i, :], lungs[: 128 - 2 * i, :]) for i, (grey, lungs) in enumerate(slices)]
+    together = list(predictor.predict_stream(iter(mixed)))
+    assert len(together) == len(mixed) == 20  # more than two batches
+    for one, alone in zip(together, mixed, strict=True):
+        expected = predictor.predict(*alone)
+        np.testing.assert_allclose(one.score, expected.score, atol=1e-5)
+        assert np.abs(one.healthy.astype(int) - expected.healthy).max() <= 1
+
+
+def test_depth_does_not_matter(predictor: Predictor, slices: list[LungSlice]) -> None:
+    grey, lungs = slices[0]
+    deep = grey.astype(np.uint16) * 257  # the same fractions of full scale
+    shallow, fine = predictor.predict(grey, lungs), predictor.predict(deep, lungs)
+    np.testing.assert_allclose(fine.score, shallow.score, atol=1e-6)
+    assert fine.healthy.dtype == np.uint16
+    np.testing.assert_allclose(as_float(fine.healthy), as_float(shallow.healthy), atol=0.51 / 255)
+
+
+def test_what_a_stream_raises_comes_through(predictor: Predictor, slices: list[LungSlice]) -> None:
+    def stream() -> object:
+        yield slices[0]
+        raise DataError("the second is broken")
+
+    with pytest.raises(DataError, match="the second is broken"):
+        list(predictor.predict_stream(stream()))  # type: ignore[arg-type]
+
+
+def test_what_is_no_lung_slice_is_named(predictor: Predictor) -> None:
+    with pytest.raises(DataError, match="no lung"):
+        predictor.predict(np.zeros((64, 64), dtype=np.uint8))
+    with pytest.raises(DataError, match="not lung-masked"):
+        predictor.predict(np.full((64, 64), 99, dtype=np.uint8))
+
+
+@pytest.mark.parametrize("threshold", [0.0, -1.0, 1.5])
+def test_a_threshold_out_of_range_is_named(tiny: RunSettings, threshold: float) -> None:
+    with pytest.raises(SettingsError, match=r"allowed: above 0 and up to 1"):
+        Predictor(make_model(tiny, silent=True), threshold=threshold)
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "cpu:x", ""])
+def test_a_device_that_is_not_here_is_named(name: str) -> None:
+    with pytest.raises(SettingsError, match="allowed: auto, cpu"):
+        choose_device(name)
