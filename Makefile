@@ -14,8 +14,8 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 
 demo: install
 	rm -rf $(DEMO)
-	$(BIN)/lesionsplit phantom $(DEMO)/phantom --normal 300 --lesion 300 --size 256
-	$(BIN)/lesionsplit predict $(DEMO)/phantom/images -o $(DEMO)/predicted
+	$(BIN)/lesionsplit phantom $(DEMO)/phantom --normal 450 --lesion 450 --size 256
+	$(BIN)/lesionsplit predict $(DEMO)/phantom/images/lesion_1*.png -o $(DEMO)/predicted
 	$(BIN)/lesionsplit train --config demo --data $(DEMO)/phantom --run $(DEMO)/run --cache $(DEMO)/cache
 	$(BIN)/lesionsplit evaluate --weights $(DEMO)/run/weights.safetensors --data $(DEMO)/phantom --out $(DEMO)/evaluation
 	@echo

@@ -5,6 +5,7 @@ import pytest
 
 from lesionsplit.calibration import calibration_slices, threshold_from_counts, threshold_on_normals
 from lesionsplit.data.table import Table
+from lesionsplit.errors import DataError
 
 
 def test_no_more_than_the_share_reaches_the_threshold_and_one_lower_would_be_too_many() -> None:
@@ -31,7 +32,9 @@ def test_where_all_fires_the_threshold_is_the_top() -> None:
 
 
 def test_normal_slices_of_val_come_first(phantom: Table) -> None:
-    chosen = calibration_slices(phantom)
-    assert {(row.label, row.split) for row in chosen} == {("normal", "val")}
-    without = phantom.select(lambda row: row.split == "train")
-    assert {(row.label, row.split) for row in calibration_slices(without)} == {("normal", "train")}
+    assert {row.split for row in calibration_slices(phantom)} == {"val"}
+    for left_out, found in ((("val",), "train"), (("val", "train"), "test")):
+        rest = phantom.select(lambda row, left_out=left_out: row.split not in left_out)  # type: ignore[misc]
+        assert {row.split for row in calibration_slices(rest)} == {found}
+    with pytest.raises(DataError, match="has no normal slice; a threshold is set on what fires in them"):
+        calibration_slices(phantom.labelled("lesion"))

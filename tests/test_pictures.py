@@ -46,3 +46,12 @@ def test_a_sheet_has_room_for_all(names: list[str]) -> None:
     assert page.shape == (HEADING + 2 * (30 + GAP) + GAP, 3 * (40 + GAP) + GAP, 3)
     assert (page[HEADING + 5, GAP + 5] == 200).all()
     assert (page[-1, -1] == BACKGROUND).all()
+
+
+def test_a_heading_may_have_colours() -> None:
+    tile = np.full((30, 140, 3), 200, dtype=np.uint8)
+    page = np.asarray(sheet([[tile]], ([("one", (255, 0, 0)), ("two", (0, 0, 255))],)))[:HEADING]
+    red, blue = (page[..., 0] > 200) & (page[..., 2] < 60), (page[..., 2] > 200) & (page[..., 0] < 60)
+    assert red.any()
+    assert blue.any()
+    assert np.nonzero(red)[1].max() < np.nonzero(blue)[1].min()

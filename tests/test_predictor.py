@@ -101,6 +101,22 @@ def test_what_is_no_lung_slice_is_named(predictor: Predictor) -> None:
         predictor.predict(np.full((64, 64), 99, dtype=np.uint8))
 
 
+@pytest.mark.parametrize(
+    ("image", "lungs"),
+    [
+        (np.full((64, 64), 9, dtype=np.int64), None),
+        (np.full((64, 64), 0.5, dtype=np.float32), None),
+        (np.full((64, 64, 3), 9, dtype=np.uint8), None),
+        (np.full((64, 64), 9, dtype=np.uint8), np.ones((64, 64), dtype=np.uint8)),
+        (np.full((64, 64), 9, dtype=np.uint8), np.ones((32, 64), dtype=bool)),
+        (np.full((64, 64), 9, dtype=np.uint8), np.zeros((64, 64), dtype=bool)),
+    ],
+)
+def test_arrays_of_another_kind_are_named(predictor: Predictor, image: np.ndarray, lungs: np.ndarray | None) -> None:
+    with pytest.raises(DataError, match="allowed: "):
+        predictor.predict(image, lungs)
+
+
 @pytest.mark.parametrize("threshold", [0.0, -1.0, 1.5])
 def test_a_threshold_out_of_range_is_named(tiny: RunSettings, threshold: float) -> None:
     with pytest.raises(SettingsError, match=r"allowed: above 0 and up to 1"):

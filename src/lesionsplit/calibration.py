@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionsplit.data.table import Table
+from lesionsplit.errors import DataError
 from lesionsplit.images import Float, Mask
 
 LEVELS = 65536
@@ -18,10 +19,17 @@ NORMALS_FIRED = 0.005
 
 
 def calibration_slices(table: Table) -> Table:
-    """The normal slices that a threshold is set on: those of val, of train where val has none."""
+    """The normal slices that a threshold is set on: those of val, else of train, else of test.
+
+    Raises:
+        DataError: there is none.
+    """
     normal = table.labelled("normal")
-    of_val = normal.select(lambda row: row.split == "val")
-    return of_val if len(of_val) else normal.select(lambda row: row.split == "train")
+    if not len(normal):
+        raise DataError(f"{table.root}: has no normal slice; a threshold is set on what fires in them")
+    splits = {row.split for row in normal}
+    chosen = next(split for split in ("val", "train", "test") if split in splits)
+    return normal.select(lambda row: row.split == chosen)
 
 
 def threshold_on_normals(scored: Iterable[tuple[Float, Mask]], fired: float = NORMALS_FIRED) -> float:

@@ -23,6 +23,7 @@ from lesionsplit.methods.decomposition import DecompositionSettings
 from lesionsplit.settings import Settings, from_table, to_table
 
 KEY = "lesionsplit"
+DEFAULT = files("lesionsplit") / "weights" / "default.safetensors"
 
 
 class ModelCard(Settings, frozen=True):
@@ -59,7 +60,7 @@ class Model:
             WeightsError: the file is missing, not safetensors, not ours, or does not fit its own card.
         """
         if path is None:
-            with as_file(files("lesionsplit") / "weights" / "default.safetensors") as default:
+            with as_file(DEFAULT) as default:
                 return cls.load(default)
         card = _read_card(path)
         network = card.method.build_network()
@@ -80,8 +81,11 @@ class Model:
         return self.card.method.read(self.network, images)
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file, to tell which weights made a result."""
+def digest(path: Path | None = None) -> str:
+    """SHA-256 of a weights file, by default the one in the package: tells which weights made a result."""
+    if path is None:
+        with as_file(DEFAULT) as default:
+            return digest(default)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

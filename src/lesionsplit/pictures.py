@@ -58,7 +58,11 @@ def outline(tile: Tile, mask: Mask, colour: Colour) -> Tile:
     return drawn
 
 
-def sheet(rows: Sequence[Sequence[Tile]], headings: Sequence[str], names: Sequence[str] = ()) -> Image.Image:
+Heading: TypeAlias = str | Sequence[tuple[str, Colour]]
+"""Words over a column, or several with a colour each."""
+
+
+def sheet(rows: Sequence[Sequence[Tile]], headings: Sequence[Heading], names: Sequence[str] = ()) -> Image.Image:
     """Tiles of one size in rows and columns; a heading over each column, a name under each row's first."""
     height, width = rows[0][0].shape[:2]
     across = len(headings) * (width + GAP) + GAP
@@ -67,7 +71,10 @@ def sheet(rows: Sequence[Sequence[Tile]], headings: Sequence[str], names: Sequen
     draw = ImageDraw.Draw(page)
     font = ImageFont.load_default(size=13)
     for column, heading in enumerate(headings):
-        draw.text((GAP + column * (width + GAP) + 2, 3), heading, fill=TEXT, font=font)
+        at: float = GAP + column * (width + GAP) + 2
+        for words, colour in [(heading, TEXT)] if isinstance(heading, str) else heading:
+            draw.text((at, 3), words, fill=colour, font=font)
+            at += draw.textlength(words + "  ", font=font)
     for row, tiles in enumerate(rows):
         top = HEADING + row * (height + GAP)
         for column, tile in enumerate(tiles):

@@ -13,7 +13,7 @@ import torch
 
 from lesionsplit.data.lungs import LungSlice, find_lungs
 from lesionsplit.data.placement import Placement
-from lesionsplit.errors import SettingsError
+from lesionsplit.errors import DataError, SettingsError
 from lesionsplit.images import Float, Grey, Mask, as_float, as_grey
 from lesionsplit.model import Model
 from lesionsplit.reading import lesion_mask, share_of_lung, slice_score
@@ -90,9 +90,18 @@ class Predictor:
             lungs: where its lungs are, (rows, columns); by default all that is not black.
 
         Raises:
-            DataError: the slice has no lung, or is not lung-masked.
+            DataError: the slice or its lungs are of another type or shape, there is no lung, or the slice is
+                not lung-masked.
         """
-        (prediction,) = self.predict_stream([LungSlice(image, find_lungs(image) if lungs is None else lungs)])
+        if image.ndim != 2 or image.dtype not in (np.uint8, np.uint16):
+            raise DataError(f"the slice is {image.dtype} {image.shape}; allowed: (rows, columns) of uint8 or uint16")
+        if lungs is None:
+            lungs = find_lungs(image)
+        elif lungs.shape != image.shape or lungs.dtype != np.bool_ or not lungs.any():
+            raise DataError(
+                f"the lungs are {lungs.dtype} {lungs.shape}; allowed: bool {image.shape}, with at least one pixel set"
+            )
+        (prediction,) = self.predict_stream([LungSlice(image, lungs)])
         return prediction
 
     def predict_stream(self, slices: Iterable[LungSlice]) -> Iterator[Prediction]:

@@ -71,6 +71,15 @@ class RunSettings(Settings, frozen=True):
     method: DecompositionSettings = DecompositionSettings()
     training: TrainingSettings = TrainingSettings()
 
+    def __post_init__(self) -> None:
+        stride = 2 ** (len(self.method.network.channels) - 1)
+        if any(side % stride for side in self.placement.canvas):
+            rows, columns = self.placement.canvas
+            raise SettingsError(
+                f"placement: {rows} x {columns} pixels; with {len(self.method.network.channels)} levels in "
+                f"method.network.channels both sides must be multiples of {stride}"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class Run:

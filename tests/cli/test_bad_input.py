@@ -45,8 +45,8 @@ def edit(data: Path, old: str, new: str) -> None:
     (data / "slices.csv").write_text(table.replace(old, new, 1))
 
 
-def first_train_image(data: Path) -> Path:
-    line = next(line for line in (data / "slices.csv").read_text().splitlines() if ",lesion,train," in line)
+def first_train_image(data: Path, label: str = "lesion") -> Path:
+    line = next(line for line in (data / "slices.csv").read_text().splitlines() if f",{label},train," in line)
     return data / line.split(",")[0]
 
 
@@ -56,6 +56,16 @@ def missing_image(data: Path) -> None:
 
 def unreadable_image(data: Path) -> None:
     path = first_train_image(data)
+    path.write_bytes(path.read_bytes()[:300])
+
+
+def unreadable_normal_image(data: Path) -> None:
+    first_train_image(data, "normal").write_text("not an image")
+
+
+def unreadable_normal_image_of_val(data: Path) -> None:
+    line = next(line for line in (data / "slices.csv").read_text().splitlines() if ",normal,val," in line)
+    path = data / line.split(",")[0]
     path.write_bytes(path.read_bytes()[:300])
 
 
@@ -118,6 +128,8 @@ BAD_DATA = {
     missing_image: "is missing",
     unreadable_image: "cannot be read",
     not_an_image: "is not an image",
+    unreadable_normal_image: "is not an image",
+    unreadable_normal_image_of_val: "cannot be read",
     colour_image: "is a colour image",
     no_lung: "no lung: every pixel is black",
     not_masked: "not lung-masked",
@@ -156,6 +168,7 @@ def test_bad_settings(call: Call, data: Path, tmp_path: Path) -> None:
         ("--set", "training.steps"): "training.steps",
         ("--set", "method.critic.norm=batch"): "batch normalisation ties the slices of a batch together",
         ("--set", "method.objective.distance=l3"): "l1, l2",
+        ("--set", "placement.rows=190"): "both sides must be multiples of 4",
         ("--device", "gpu"): "allowed: auto, cpu",
         ("--steps", "0"): "steps",
         ("--resume",): "holds no run",
@@ -245,6 +258,32 @@ def test_bad_phantoms(call: Call, tmp_path: Path) -> None:
         assert (code, said.count("\n")) == (2, 1), said
         assert message in said
         assert not (tmp_path / "new").exists()
+
+
+def test_a_resolution_that_is_none(call: Call, data: Path, weights: Path, tmp_path: Path) -> None:
+    for resolution in ("0", "-3", "8000"):
+        code, said = call(
+            "evaluate", "--data", data, "--weights", weights, "--resolution", resolution, "-o", tmp_path / "out"
+        )
+        assert (code, said.count("\n")) == (2, 1), said
+        assert not (tmp_path / "out").exists()
+
+
+def test_fewer_steps_than_done(call: Call, data: Path, tmp_path: Path) -> None:
+    arguments = ("--run", tmp_path / "run", "--cache", tmp_path / "cache", "--device", "cpu")
+    code, said = call("train", "--data", data, *arguments, *TINY, "--steps", "2")
+    assert code == 0, said
+    code, said = call("train", "--resume", *arguments[:4], "--steps", "1")
+    assert (code, said.count("\n")) == (2, 1), said
+    assert "stands at step 2" in said
+    assert "steps = 2" in (tmp_path / "run/settings.toml").read_text()
+
+
+def test_alone_it_shows_what_there_is(call: Call) -> None:
+    code, said = call()
+    assert code == 2
+    assert said.count("\n") > 5
+    assert "predict" in said
 
 
 def test_unknown_commands_and_options(call: Call) -> None:

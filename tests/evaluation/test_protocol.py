@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from lesionsplit.data.lungs import read_slice
@@ -53,7 +55,10 @@ def test_pooled_numbers_are_scikit_learns_over_all_pixels(
     found = scores >= np.ceil(0.35 * 65535)
     overlap = 2 * (found & truths).sum() / (found.sum() + truths.sum())
     assert numbers.dice_stored.value == pytest.approx(overlap)
-    assert results[0].chance["a"].value == pytest.approx(truths.mean())
+    assert results[0].chance["a"].average_precision.value == pytest.approx(truths.mean())
+    assert results[0].chance["a"].average_precision_in_lung.value == pytest.approx(truths[lungs].mean())
+    prevalences = [truth.mean() for truth in truths if truth.any()]
+    assert results[0].chance["a"].average_precision_per_image.value == pytest.approx(np.mean(prevalences))
 
 
 def test_slices_are_told_apart_by_their_highest_hundredth(
@@ -113,3 +118,23 @@ def test_a_slice_that_an_annotator_left_out_is_named(phantom: Table) -> None:
     table = Table(root=phantom.root, slices=tuple(rows))
     with pytest.raises(DataError, match="has no mask of b, who outlined other slices"):
         evaluate(table, {"noisy": noisy(table)}, {"noisy": 0.3})
+
+
+def test_empty_masks_of_normal_slices_change_nothing(
+    phantom: Table, results: tuple[Evaluation, dict[str, MethodTally]], tmp_path: Path
+) -> None:
+    Image.fromarray(np.zeros((64, 64), dtype=np.uint8)).save(tmp_path / "empty.png")
+    empty = dict.fromkeys(phantom.annotators, tmp_path / "empty.png")
+    rows = [replace(row, masks=empty) if row.label == "normal" else row for row in phantom]
+    scores = {"noisy": noisy(phantom), "opening": opening_scores(map(read_slice, phantom), RESOLUTION)}
+    masked = Table(root=phantom.root, slices=tuple(rows))
+    again, _ = evaluate(masked, scores, {"noisy": 0.35, "opening": 0.05}, RESOLUTION)
+    assert again == results[0]
+
+
+def test_a_slice_whose_lung_is_too_small_for_the_grid_is_named(phantom: Table) -> None:
+    lungs = np.zeros((128, 128), dtype=bool)
+    lungs[5, 5] = True
+    scores = {"ours": (Scored(np.zeros(lungs.shape, dtype=np.float32), lungs) for _ in phantom)}
+    with pytest.raises(DataError, match="has no lung left at a resolution of 64"):
+        evaluate(phantom, scores, {"ours": 0.5}, RESOLUTION)

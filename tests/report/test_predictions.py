@@ -103,3 +103,53 @@ def test_what_cannot_be_predicted_is_named(tmp_path: Path, slices: Path) -> None
     with pytest.raises(DataError, match="would both be written as lesion_1_score"):
         gather([slices, tmp_path / "empty"])
     assert gather([slices, slices / "lesion_1.png"]) == sorted(slices.iterdir())
+
+
+def test_what_other_weights_found_is_never_taken_for_ours(tmp_path: Path, slices: Path, weights: Path) -> None:
+    out = tmp_path / "out"
+    predict_files([slices], out, weights)
+    predict_files([slices / "lesion_1.png"], out, weights, threshold=0.9, overwrite=True)
+    assert len(rows(out)) == 1
+    outcome = predict_files([slices], out, weights, threshold=0.9)
+    assert (outcome.done, outcome.skipped) == (2, 1)
+
+
+def test_slices_of_one_name_are_not_written_over_each_other(tmp_path: Path, slices: Path, weights: Path) -> None:
+    out = tmp_path / "out"
+    predict_files([slices], out, weights)
+    shutil.copytree(slices, tmp_path / "others")
+    with pytest.raises(DataError, match="choose another folder"):
+        predict_files([tmp_path / "others"], out, weights)
+    assert len(rows(out)) == 3
+
+
+def test_one_slice_has_one_row_however_it_is_named(
+    tmp_path: Path, slices: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict_files([slices], tmp_path / "out", weights)
+    monkeypatch.chdir(tmp_path)
+    assert predict_files([Path("slices")], Path("out"), weights).skipped == 3
+    assert len(rows(tmp_path / "out")) == 3
+
+
+def test_a_slice_that_broke_since_has_no_result_any_more(tmp_path: Path, slices: Path, weights: Path) -> None:
+    out = tmp_path / "out"
+    predict_files([slices], out, weights)
+    (slices / "lesion_1.png").write_text("broken")
+    assert predict_files([slices], out, weights).failed == 1
+    assert [Path(row["slice"]).stem for row in rows(out)] == ["lesion_2", "normal_1"]
+    assert not list(out.glob("lesion_1_*"))
+
+
+def test_results_do_not_go_among_the_slices(slices: Path, weights: Path) -> None:
+    with pytest.raises(DataError, match="holds slices to predict"):
+        predict_files([slices], slices, weights)
+
+
+def test_a_table_of_somebody_else_is_not_touched(tmp_path: Path, slices: Path, weights: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/predictions.csv").write_text("patient,finding\n1,none\n")
+    with pytest.raises(DataError, match="is not a table of predictions"):
+        predict_files([slices], tmp_path / "out", weights)
+    assert (tmp_path / "out/predictions.csv").read_text() == "patient,finding\n1,none\n"
+    assert len(list((tmp_path / "out").iterdir())) == 1

@@ -51,7 +51,7 @@ def test_the_number_is_scikit_learns_from_the_slices_up(report: Path, phantom: T
         expected = average_precision_score(truth, np.rint(scores * 65535))
         found = metrics["methods"]["lesionsplit"][annotator]["average_precision"]["value"]
         assert found == pytest.approx(expected, abs=1e-6)
-        assert metrics["chance"][annotator]["value"] == pytest.approx(truth.mean())
+        assert metrics["chance"][annotator]["average_precision"]["value"] == pytest.approx(truth.mean())
 
 
 def test_the_rows_that_keep_us_honest_are_there(report: Path) -> None:

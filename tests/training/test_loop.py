@@ -11,8 +11,7 @@ from lesionsplit.errors import DivergedError, RunError
 from lesionsplit.methods.decomposition import DecompositionSettings
 from lesionsplit.networks.critic import CriticSettings
 from lesionsplit.networks.decomposition import NetworkSettings
-from lesionsplit.run import Run, RunSettings
-from lesionsplit.training.loop import agreed, bare, fit, refuse_broken, running_average
+from lesionsplit.training.loop import agreed, bare, check_shares, refuse_broken, running_average
 from lesionsplit.training.stopping import StopRequest
 
 
@@ -32,11 +31,11 @@ def test_the_average_is_exponential_and_begins_with_the_first() -> None:
 
 
 def test_weights_that_are_not_numbers_are_not_kept() -> None:
-    network = nn.Linear(2, 2)
-    refuse_broken(network, 1)
-    nn.init.constant_(network.bias, float("nan"))
-    with pytest.raises(DivergedError, match="the weights 'bias' are not finite at step 7"):
-        refuse_broken(network, 7)
+    state = {"network": nn.Linear(2, 2), "critic_loss": nn.Linear(2, 2), "optimizer": object()}
+    refuse_broken(state, 1)
+    nn.init.constant_(state["critic_loss"].bias, float("nan"))  # type: ignore[attr-defined]
+    with pytest.raises(DivergedError, match="the weights 'bias' of critic_loss are not finite at step 7"):
+        refuse_broken(state, 7)
 
 
 def test_one_process_decides_for_itself() -> None:
@@ -45,12 +44,10 @@ def test_one_process_decides_for_itself() -> None:
     assert not agreed(False, fabric)
 
 
-def test_a_batch_must_be_shared_out_evenly(tiny: RunSettings) -> None:
-    class Three:
-        world_size = 3
-
+def test_a_batch_must_be_shared_out_evenly() -> None:
+    check_shares(4, 2)
     with pytest.raises(RunError, match=r"training\.batch_size is 4; with 3 processes it must be a multiple of 3"):
-        fit(Run(None, tiny), None, Three(), print)  # type: ignore[arg-type]
+        check_shares(4, 3)
 
 
 def test_the_first_signal_asks_and_the_second_insists() -> None:

@@ -193,7 +193,7 @@ def test_an_unknown_device_is_named(tmp_path: Path, phantom_folder: Path, tiny: 
 
 
 def test_two_processes_agree(tmp_path: Path, phantom_folder: Path, tiny: RunSettings) -> None:
-    """Started by torchrun: one run folder, and weights near those of one process (batch norm is off)."""
+    """Started by torchrun: one run folder, one set of weights."""
     settings = tmp_path / "tiny.toml"
     settings.write_text(to_toml(tiny))
     command = [

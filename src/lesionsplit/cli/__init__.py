@@ -27,6 +27,9 @@ def main() -> None:
     """Run the command line; whatever was foreseen to go wrong is one line on stderr and exit code 2."""
     try:
         code = app.main(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
     except click.ClickException as error:
         _fail(error.format_message())
     except LesionsplitError as error:
@@ -36,6 +39,8 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output has gone
         sys.exit(141)
+    except OSError as error:  # a full disk, a folder that may not be read
+        _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
     sys.exit(code if isinstance(code, int) else 0)
 
 

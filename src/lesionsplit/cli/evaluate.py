@@ -16,7 +16,13 @@ import click
 @click.option(
     "--out", "-o", type=click.Path(path_type=Path), help="Folder for the results.  [default: beside the weights]"
 )
-@click.option("--resolution", default=256, show_default=True, help="Pixels on the frame's longer side.")
+@click.option(
+    "--resolution",
+    type=click.IntRange(16, 4096),
+    default=256,
+    show_default=True,
+    help="Pixels on the frame's longer side.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]")
 def evaluate(

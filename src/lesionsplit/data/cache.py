@@ -84,7 +84,7 @@ def prepare(
         with FileLock(folder / f"{source}.lock"):
             if not (entry / "entry.json").is_file():
                 _build(table, placement, entry, progress)
-                for stale in folder.glob(f"{source}-*"):
+                for stale in (*folder.glob(f"{source}-*"), *folder.glob(f".{source}-*")):  # those of killed processes
                     if stale != entry:
                         shutil.rmtree(stale, ignore_errors=True)
             return _open(entry)
@@ -107,7 +107,7 @@ def _build(table: Table, placement: PlacementSettings, entry: Path, progress: Pr
 
 
 def _fill(folder: Path, table: Table, placement: PlacementSettings, progress: Progress) -> None:
-    deep = any(read_header(row.image).bits > 8 for row in table)
+    deep = any(_bits(row) > 8 for row in table)
     images: Grey = np.lib.format.open_memmap(
         folder / "images.npy", mode="w+", dtype=np.uint16 if deep else np.uint8, shape=(len(table), *placement.canvas)
     )
@@ -124,9 +124,16 @@ def _fill(folder: Path, table: Table, placement: PlacementSettings, progress: Pr
     entry = {
         "labels": labels.astype(int).tolist(),
         "histogram": histogram.tolist(),
-        "fingerprint": hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest(),
+        "fingerprint": _fingerprint(images, labels),
     }
     (folder / "entry.json").write_text(json.dumps(entry))
+
+
+def _bits(row: Slice) -> int:
+    try:
+        return read_header(row.image).bits
+    except DataError as error:
+        raise DataError(f"{row.place}: {error}") from None
 
 
 def _prepare_one(row: Slice, placement: PlacementSettings) -> tuple[Float, npt.NDArray[np.int64]]:
@@ -144,6 +151,14 @@ def _open(entry: Path) -> PreparedSlices:
         normalisation=Normalisation.fit(np.array(meta["histogram"], dtype=np.int64)),
         fingerprint=meta["fingerprint"],
     )
+
+
+def _fingerprint(images: Grey, labels: npt.NDArray[np.bool_]) -> str:
+    content = hashlib.sha256()
+    for image in images:  # one at a time: the file may be larger than memory
+        content.update(image.tobytes())
+    content.update(labels.tobytes())
+    return content.hexdigest()
 
 
 def _stamp(row: Slice) -> tuple[str, str, int, int]:

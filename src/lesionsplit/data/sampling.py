@@ -7,7 +7,6 @@ saved for a resumed run to draw what an unbroken one would have drawn.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -88,12 +87,6 @@ class Sampler:
         grey = self.slices.normalisation.apply(self.augmentation.apply(grey, generator))
         normal, lesion = grey.chunk(2)
         return Batch(normal, lesion)
-
-    def from_step(self, step: int) -> Iterator[Batch]:
-        """Batches from ``step`` on, without end."""
-        while True:
-            yield self.draw(step)
-            step += 1
 
 
 def derive_seed(*parts: int) -> int:

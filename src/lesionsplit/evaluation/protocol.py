@@ -16,16 +16,26 @@ import msgspec
 import numpy as np
 from PIL.Image import Resampling
 
+from lesionsplit.data import masks
 from lesionsplit.data.lungs import LungSlice
 from lesionsplit.data.table import Slice, Table
 from lesionsplit.errors import DataError
 from lesionsplit.evaluation.baselines import opening
 from lesionsplit.evaluation.bootstrap import RESAMPLES, Bootstrap, Estimate, Values
 from lesionsplit.evaluation.counts import PixelCounts, binary_dice, binary_precision, binary_recall, prevalence
+from lesionsplit.evaluation.healthy import AgainstHealthy
 from lesionsplit.evaluation.tally import AgainstAnnotator, MethodTally, OnSlices, Scored
-from lesionsplit.images import Float, Mask, as_float, full_scale, read_grey, resize
+from lesionsplit.images import Float, Mask, as_float, resize
 
 RESOLUTION = 256
+
+
+class Chance(msgspec.Struct, frozen=True, kw_only=True):
+    """The average precision of a score that knows nothing, which is the share of lesion pixels."""
+
+    average_precision: Estimate
+    average_precision_in_lung: Estimate
+    average_precision_per_image: Estimate
 
 
 class AnnotatorAgainst(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,8 +52,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     conventions: dict[str, str | int | float]
     """What the numbers mean: data, split, counts, resolution, thresholds."""
 
-    chance: dict[str, Estimate]
-    """By annotator: the average precision of chance, which is the share of lesion pixels."""
+    chance: dict[str, Chance]
+    """By annotator."""
 
     annotators: dict[str, dict[str, AnnotatorAgainst]]
     """By the annotator who is judged against, then by the one who is judged."""
@@ -53,6 +63,9 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
 
     slices: dict[str, OnSlices]
     """By method."""
+
+    healthy: AgainstHealthy | None = None
+    """Ours, where the table knows what slices look like healthy."""
 
 
 def evaluate(
@@ -79,8 +92,13 @@ def evaluate(
     streams = {name: iter(stream) for name, stream in scores.items()}
     for row in table:
         truths = {name: read_mask(row, name, resolution) for name in annotators if name in row.masks}
+        if row.label == "normal":  # an empty mask says no more than the label does
+            truths = {}
         for name, stream in streams.items():
-            tallies[name].add(row, to_grid(next(stream), resolution), truths)
+            scored = to_grid(next(stream), resolution)
+            if not scored.lungs.any():
+                raise DataError(f"{row.place}: has no lung left at a resolution of {resolution}; leave it out")
+            tallies[name].add(row, scored, truths)
         for name, truth in truths.items():
             for other, counts in between[name].items():
                 counts.add(row.series, truths[other].astype(np.float32), truth)
@@ -110,11 +128,7 @@ def onto_grid(image: Float | Mask, resolution: int) -> Float:
 
 def read_mask(row: Slice, annotator: str, resolution: int) -> Mask:
     """One annotator's mask of a slice, on the grid."""
-    try:
-        mask = read_grey(row.masks[annotator])
-    except DataError as error:
-        raise DataError(f"{row.place}: {error}") from None
-    outlined: Mask = onto_grid(mask > full_scale(mask) // 2, resolution) >= 0.5
+    outlined: Mask = onto_grid(masks.read_mask(row, annotator), resolution) >= 0.5
     return outlined
 
 
@@ -152,7 +166,14 @@ def _summarise(
             "interval": f"95 %, {RESAMPLES} bootstrap resamples of series",
             **{f"threshold of {name}": tally.threshold for name, tally in tallies.items()},
         },
-        chance={name: pooled(prevalence, tally.whole) for name, tally in any_method.annotators.items()},
+        chance={
+            name: Chance(
+                average_precision=pooled(prevalence, tally.whole),
+                average_precision_in_lung=pooled(prevalence, tally.in_lung),
+                average_precision_per_image=bootstrap.mean(tally.prevalences, tally.outlined),
+            )
+            for name, tally in any_method.annotators.items()
+        },
         annotators={
             name: {
                 other: AnnotatorAgainst(

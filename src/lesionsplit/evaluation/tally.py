@@ -72,6 +72,12 @@ class OnSlices(msgspec.Struct, frozen=True, kw_only=True):
     share_of_lung_fired: Estimate
     """Mean over normal slices of the share of lung at the stored threshold."""
 
+    score_of_normal: Estimate
+    """Mean over normal slices of the mean score in their lungs: near nothing, if all is well."""
+
+    score_of_lesion: Estimate
+    """The same of lesion slices."""
+
     specificity: Estimate
     """Share of the normal slices of whose lung less than 1 % fires."""
 
@@ -92,6 +98,7 @@ class AnnotatorTally:
     """The series of each slice that the annotator outlined something in; the next two are of these."""
     precisions: list[float] = field(default_factory=list)
     dices: list[float] = field(default_factory=list)
+    prevalences: list[float] = field(default_factory=list)
 
     def add(self, series: str, scored: Scored, truth: Mask, threshold: float) -> None:
         """Count one lesion slice."""
@@ -101,6 +108,7 @@ class AnnotatorTally:
             levels = to_levels(scored.score)
             found = levels >= level_of(threshold)
             self.outlined.append(series)
+            self.prevalences.append(float(truth.mean()))
             self.precisions.append(exact_average_precision(levels, truth))
             self.dices.append(float(2 * np.sum(found & truth) / (np.sum(found) + np.sum(truth))))
 
@@ -133,12 +141,15 @@ class MethodTally:
     """Slice scores, of each of ``rows``."""
     fired: list[float] = field(default_factory=list)
     """Share of lung at the threshold, of each of ``rows``."""
+    means: list[float] = field(default_factory=list)
+    """Mean score in the lungs, of each of ``rows``."""
 
     def add(self, row: Slice, scored: Scored, truths: Mapping[str, Mask]) -> None:
         """Count one slice; ``truths`` by annotator, of the score's shape."""
         self.rows.append(row)
         self.scores.append(slice_score(scored.score, scored.lungs))
         self.fired.append(share_of_lung(lesion_mask(scored.score, self.threshold), scored.lungs))
+        self.means.append(float(scored.score[scored.lungs].mean()))
         for annotator, truth in truths.items():
             self.annotators.setdefault(annotator, AnnotatorTally()).add(row.series, scored, truth, self.threshold)
 
@@ -158,6 +169,8 @@ class MethodTally:
         weights = bootstrap.weights([row.series for row in self.rows])
         return OnSlices(
             share_of_lung_fired=mean(self.fired, "normal"),
+            score_of_normal=mean(self.means, "normal"),
+            score_of_lesion=mean(self.means, "lesion"),
             specificity=mean([float(share < CALLED_NORMAL) for share in self.fired], "normal"),
             sensitivity=mean([float(share >= CALLED_NORMAL) for share in self.fired], "lesion"),
             auroc=Estimate.of(auroc(self.scores, lesion), auroc(self.scores, lesion, weights)),

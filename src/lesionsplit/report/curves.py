@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -19,6 +20,9 @@ from lesionsplit.images import write_bytes
 POINTS = 2000
 """Of a drawn curve: more than can be seen."""
 
+BELOW: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14), "fontsize": 8, "title_fontsize": 8}
+"""Where the legend hides no curve."""
+
 # Okabe and Ito's colours, told apart in any kind of colour blindness
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
@@ -28,7 +32,7 @@ def write_curves(folder: Path, evaluation: Evaluation, tallies: Mapping[str, Met
     annotators = list(evaluation.chance)
     written = []
     for name, draw in {"precision-recall": _precision_recall, "dice": _dice}.items():
-        figure = Figure(figsize=(4.6 * len(annotators), 4.3), layout="constrained")
+        figure = Figure(figsize=(4.4 * len(annotators), 5.2), layout="constrained")
         for axes, annotator in zip(np.atleast_1d(figure.subplots(1, len(annotators))), annotators, strict=True):
             draw(axes, annotator, evaluation, tallies)
         facts = evaluation.conventions
@@ -52,10 +56,10 @@ def _precision_recall(axes: Axes, annotator: str, evaluation: Evaluation, tallie
             axes.annotate(
                 other, (agreement.recall.value, agreement.precision.value), xytext=(5, 4), textcoords="offset points"
             )
-    chance = evaluation.chance[annotator].value or 0.0
+    chance = evaluation.chance[annotator].average_precision.value or 0.0
     axes.axhline(chance, color="0.5", linestyle=":", label=f"chance ({chance:.3f})")
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1), title=f"against annotator {annotator}")
-    axes.legend(loc="upper right", fontsize=8, title="average precision, whole image", title_fontsize=8)
+    axes.legend(**BELOW, title="average precision, whole image", ncols=2)
 
 
 def _dice(axes: Axes, annotator: str, evaluation: Evaluation, tallies: Mapping[str, MethodTally]) -> None:
@@ -69,7 +73,7 @@ def _dice(axes: Axes, annotator: str, evaluation: Evaluation, tallies: Mapping[s
         if agreement.dice.value is not None:
             axes.axhline(agreement.dice.value, color="0.4", linestyle=style, linewidth=1, label=f"annotator {other}")
     axes.set(xlabel="threshold", ylabel="Dice", xlim=(0, 1), ylim=(0, 1), title=f"against annotator {annotator}")
-    axes.legend(loc="upper right", fontsize=8, title="dotted: the stored threshold", title_fontsize=8)
+    axes.legend(**BELOW, title="dotted: the stored threshold", ncols=2)
 
 
 def _thinned(length: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:

@@ -8,9 +8,10 @@ import numpy as np
 from PIL import Image
 
 from lesionsplit.data.lungs import bounding_box
+from lesionsplit.data.masks import read_mask
 from lesionsplit.data.table import Slice, Table
-from lesionsplit.images import Mask, as_float, full_scale, read_grey
-from lesionsplit.pictures import Colour, Tile, grey_tile, heat_tile, outline, overlay_tile, sheet
+from lesionsplit.images import Mask, as_float, read_grey
+from lesionsplit.pictures import TEXT, Colour, Heading, Tile, grey_tile, heat_tile, outline, overlay_tile, sheet
 from lesionsplit.predictor import Prediction
 
 TILE = (180, 240)
@@ -39,8 +40,9 @@ def example_page(rows: Iterable[Slice], predictions: Iterable[Prediction], annot
     for row, prediction in zip(rows, predictions, strict=True):
         tiles.append(_row_of_tiles(row, prediction, annotators))
         names.append(f"{row.image.stem}, {row.label}")
-    outlined = "outlines: " + ", ".join(annotators) if annotators else "slice"
-    return sheet(tiles, ("slice", outlined, "heat map, 0 to 1", "overlay", "healthy version", "found"), names)
+    outlined: Heading = [("outlined by", TEXT), *zip(annotators, COLOURS, strict=False)]
+    found: Heading = [("found", FOUND)]
+    return sheet(tiles, ("slice", outlined, "heat map, 0 to 1", "overlay", "healthy version", found), names)
 
 
 def _row_of_tiles(row: Slice, prediction: Prediction, annotators: Sequence[str]) -> list[Tile]:
@@ -54,7 +56,7 @@ def _row_of_tiles(row: Slice, prediction: Prediction, annotators: Sequence[str])
     outlined = grey
     for colour, annotator in zip(COLOURS, annotators, strict=False):
         if annotator in row.masks:
-            outlined = outline(outlined, _read_mask(row, annotator, image.shape), colour)
+            outlined = outline(outlined, _mask_on_frame(row, annotator, image.shape), colour)
     return [
         cut(grey),
         cut(outlined),
@@ -76,8 +78,7 @@ def _window(lungs: Mask) -> tuple[slice, slice]:
     return slice(low[0], high[0]), slice(low[1], high[1])
 
 
-def _read_mask(row: Slice, annotator: str, shape: tuple[int, ...]) -> Mask:
+def _mask_on_frame(row: Slice, annotator: str, shape: tuple[int, ...]) -> Mask:
     """A mask at the slice's own size."""
-    mask = read_grey(row.masks[annotator])
-    whole = Image.fromarray(mask > full_scale(mask) // 2).resize((shape[1], shape[0]), Image.Resampling.NEAREST)
+    whole = Image.fromarray(read_mask(row, annotator)).resize((shape[1], shape[0]), Image.Resampling.NEAREST)
     return np.asarray(whole)

@@ -64,9 +64,11 @@ def predict_files(
         torch.set_num_threads(threads)
     keep_freed_memory()
     paths = gather(inputs)
+    if out.resolve() in {path.parent.resolve() for path in paths}:
+        raise DataError(f"{out}: holds slices to predict; choose another folder for what is found in them")
     predictor = Predictor.load(weights, device=device, threshold=threshold)
     table = PredictionTable(out)
-    table.begin(_manifest(predictor, weights), overwrite=overwrite)
+    table.begin(_manifest(predictor, weights), paths, overwrite=overwrite)
     todo = [path for path in paths if overwrite or not table.has(path)]
     outcome = Outcome(skipped=len(paths) - len(todo))
     read: list[Path] = []
@@ -78,6 +80,7 @@ def predict_files(
                 one = LungSlice(grey, find_lungs(grey))
             except DataError as error:
                 outcome.failed += 1
+                table.drop(path)
                 say(str(error) if str(path) in str(error) else f"{path}: {error}")
                 continue
             read.append(path)
@@ -141,58 +144,97 @@ class PredictionTable:
 
     out: Path
     rows: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By the slice's absolute path."""
 
-    def begin(self, manifest: dict[str, str | float], *, overwrite: bool) -> None:
+    def begin(self, manifest: dict[str, str | float], paths: Sequence[Path], *, overwrite: bool) -> None:
         """Read the rows there are.
 
         Raises:
-            DataError: they are of other weights or another threshold.
+            DataError: they are of other weights, another threshold or other slices of the same names, or
+                the table is not ours.
         """
         before = self.out / MANIFEST
-        if before.is_file() and not overwrite:
-            known = json.loads(before.read_text())
-            changed = [key for key in ("weights", "threshold") if known.get(key) != manifest[key]]
-            if changed:
+        known = _read_manifest(before)
+        changed = [key for key in ("weights", "threshold") if known and known.get(key) != manifest[key]]
+        if changed and not overwrite:
+            raise DataError(
+                f"{self.out}: holds predictions with another {' and '.join(changed)}; choose another folder, or "
+                "--overwrite"
+            )
+        self.rows = self._read()
+        taken = {Path(name).stem: name for name in self.rows}
+        for path in paths:
+            other = taken.get(path.stem, _key(path))
+            if other != _key(path):
                 raise DataError(
-                    f"{self.out}: holds predictions with another {' and '.join(changed)}; choose another folder, or "
-                    "--overwrite"
+                    f"{self.out}: holds what was found in {other}, which is named as {path} is; choose another folder"
                 )
+        if changed:  # what other weights found must not be taken for what these find
+            self.rows = {}
+            (self.out / TABLE).unlink(missing_ok=True)
         write_bytes(before, (json.dumps(manifest, indent=2) + "\n").encode())
-        if (self.out / TABLE).is_file():
-            with (self.out / TABLE).open(newline="") as file:
-                self.rows = {row["slice"]: row for row in csv.DictReader(file) if row[COLUMNS[-1]]}
+
+    def _read(self) -> dict[str, dict[str, str]]:
+        path = self.out / TABLE
+        if not path.is_file():
+            return {}
+        with path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise DataError(f"{path}: is not a table of predictions; choose another folder")
+            return {row["slice"]: row for row in reader if row[COLUMNS[-1]]}  # the last may be half a line
+
+    def drop(self, path: Path) -> None:
+        """Forget what was found in a slice that cannot be read any more."""
+        if self.rows.pop(_key(path), None):
+            for file in output_files(self.out, path).values():
+                file.unlink(missing_ok=True)
 
     def has(self, path: Path) -> bool:
         """Whether a slice is done, and was not changed since."""
         files = list(output_files(self.out, path).values())
-        if str(path) not in self.rows or not path.is_file() or not all(file.is_file() for file in files):
+        if _key(path) not in self.rows or not path.is_file() or not all(file.is_file() for file in files):
             return False
         return min(file.stat().st_mtime_ns for file in files) >= path.stat().st_mtime_ns
 
     def add(self, path: Path, prediction: Prediction) -> None:
         """Add a slice whose images have been written."""
         values = (
-            str(path),
+            _key(path),
             f"{prediction.slice_score:.5f}",
             str(np.count_nonzero(prediction.mask)),
             f"{prediction.share_of_lung:.5f}",
         )
-        self.rows[str(path)] = dict(zip(COLUMNS, values, strict=True))
+        self.rows[_key(path)] = dict(zip(COLUMNS, values, strict=True))
         new = not (self.out / TABLE).is_file()
         with (self.out / TABLE).open("a", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             if new:
                 writer.writeheader()
-            writer.writerow(self.rows[str(path)])
+            writer.writerow(self.rows[_key(path)])
 
     def finish(self, paths: Sequence[Path]) -> None:
         """Write the table anew: this call's slices in their order, then those of earlier calls."""
-        order = dict.fromkeys([*map(str, paths), *self.rows])
+        order = dict.fromkeys([*map(_key, paths), *self.rows])
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows[name] for name in order if name in self.rows)
         write_bytes(self.out / TABLE, text.getvalue().encode())
+
+
+def _key(path: Path) -> str:
+    return str(path.resolve())
+
+
+def _read_manifest(path: Path) -> dict[str, str | float]:
+    try:
+        manifest: dict[str, str | float] = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError):
+        raise DataError(f"{path}: is not a list of what was predicted; choose another folder") from None
+    return manifest
 
 
 def _written(table: PredictionTable, path: Path, prediction: Prediction, written: Future[None]) -> None:
@@ -203,7 +245,7 @@ def _written(table: PredictionTable, path: Path, prediction: Prediction, written
 def _manifest(predictor: Predictor, weights: Path | None) -> dict[str, str | float]:
     return {
         "lesionsplit": version("lesionsplit"),
-        "weights": digest(weights) if weights else "the package's own",
+        "weights": digest(weights),
         "threshold": predictor.threshold,
         "threshold from": predictor.model.card.threshold_from,
         "score": "NAME_score.png, 16 bit: 65535 is 1.0",

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import msgspec
 import torch
 
 from lesionsplit.calibration import calibration_slices, threshold_on_normals
 from lesionsplit.data.lungs import read_slice
 from lesionsplit.data.table import Table, read_table
 from lesionsplit.errors import DataError
+from lesionsplit.evaluation.healthy import HealthyTally
 from lesionsplit.evaluation.protocol import Evaluation, evaluate, opening_scores
 from lesionsplit.evaluation.tally import MethodTally, Scored
 from lesionsplit.images import write_bytes, write_image
 from lesionsplit.memory import keep_freed_memory
 from lesionsplit.model import digest
-from lesionsplit.predictor import Predictor
+from lesionsplit.predictor import Prediction, Predictor
 from lesionsplit.progress import Progress, silent
 from lesionsplit.report.examples import choose_examples, example_page
 from lesionsplit.report.tables import to_csv, to_json, to_markdown
@@ -52,8 +54,7 @@ def evaluate_weights(
     if not table.annotators:
         raise DataError(f"{data}: has no masks in split {split!r}; evaluation needs columns mask_<annotator>")
     evaluation, tallies = _evaluate(predictor, whole, table, resolution, progress)
-    if weights is not None:
-        evaluation.conventions["weights"] = digest(weights)
+    evaluation.conventions["weights"] = digest(weights)
     text = to_markdown(evaluation)
     write_bytes(folder / "metrics.json", to_json(evaluation).encode())
     write_bytes(folder / "metrics.csv", to_csv(evaluation).encode())
@@ -78,8 +79,18 @@ def _evaluate(
     openings = opening_scores(map(read_slice, progress(normal, len(normal), "Morphology on normal slices")), resolution)
     predictions = predictor.predict_stream(map(read_slice, progress(table, len(table), "Evaluating")))
     thresholds = {OURS: predictor.threshold, MORPHOLOGY: threshold_on_normals(openings)}
+    known = HealthyTally()
     scores = {
-        OURS: (Scored(prediction.score, prediction.lungs) for prediction in predictions),
+        OURS: _scored(table, predictions, known),
         MORPHOLOGY: opening_scores(map(read_slice, table), resolution),
     }
-    return evaluate(table, scores, thresholds, resolution)
+    evaluation, tallies = evaluate(table, scores, thresholds, resolution)
+    evaluation.conventions[f"threshold of {MORPHOLOGY} from"] = f"normal slices of {normal.slices[0].split}"
+    evaluation.conventions[f"threshold of {OURS} from"] = predictor.model.card.threshold_from
+    return msgspec.structs.replace(evaluation, healthy=known.summarise()), tallies
+
+
+def _scored(table: Table, predictions: Iterable[Prediction], known: HealthyTally) -> Iterator[Scored]:
+    for row, prediction in zip(table, predictions, strict=True):
+        known.add(row, prediction.healthy, prediction.lungs)
+        yield Scored(prediction.score, prediction.lungs)

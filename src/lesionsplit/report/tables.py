@@ -44,8 +44,13 @@ def to_markdown(evaluation: Evaluation) -> str:
         "Dice at 0.4 |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for annotator, estimate in evaluation.chance.items():
-        lines.append(f"| chance (prevalence) | {annotator} | {show(estimate)} |" + f" {MISSING} |" * 5)
+    for annotator, chance in evaluation.chance.items():
+        lines.append(
+            f"| chance (prevalence) | {annotator} | "
+            + " | ".join(map(show, _fields(chance).values()))
+            + " |"
+            + f" {MISSING} |" * 3
+        )
     for method, annotators in evaluation.methods.items():
         for annotator, one in annotators.items():
             numbers = [estimate for name, estimate in _fields(one).items() if name != "dice_stored_per_image"]
@@ -60,30 +65,41 @@ def to_markdown(evaluation: Evaluation) -> str:
             )
     lines += [
         "",
-        "| | lung fired in normal slices | specificity | sensitivity | AUROC of slices |",
-        "|---|---|---|---|---|",
+        "| | lung fired in normal slices | mean score, normal | mean score, lesion | specificity | sensitivity | "
+        "AUROC of slices |",
+        "|---|---|---|---|---|---|---|",
     ]
     for method, on in evaluation.slices.items():
         lines.append(f"| {method} | " + " | ".join(map(show, _fields(on).values())) + " |")
+    if evaluation.healthy is not None:
+        known = evaluation.healthy
+        lines += [
+            "",
+            "Against what lesion slices truly look like healthy, mean |difference| in lung (1 = full scale): the slice "
+            f"{show(known.error_of_slice, digits=4)}, its healthy version {show(known.error_of_healthy, digits=4)}; "
+            f"closer in {show(known.closer)} of the slices.",
+        ]
     return "\n".join(lines) + "\n"
 
 
-def show(estimate: Estimate, *, interval: bool = True) -> str:
+def show(estimate: Estimate, *, interval: bool = True, digits: int = 3) -> str:
     """``0.531 [0.48, 0.57]``; a dash where there is no number."""
     if estimate.value is None:
         return MISSING
     if estimate.low is None or not interval:
-        return f"{estimate.value:.3f}"
-    return f"{estimate.value:.3f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+        return f"{estimate.value:.{digits}f}"
+    return f"{estimate.value:.{digits}f} [{estimate.low:.{digits - 1}f}, {estimate.high:.{digits - 1}f}]"
 
 
 def _entries(evaluation: Evaluation) -> list[tuple[str, str, dict[str, Estimate]]]:
-    entries = [("chance", name, {"average_precision": estimate}) for name, estimate in evaluation.chance.items()]
+    entries = [("chance", name, _fields(chance)) for name, chance in evaluation.chance.items()]
     for method, annotators in evaluation.methods.items():
         entries += [(method, name, _fields(numbers)) for name, numbers in annotators.items()]
     for name, others in evaluation.annotators.items():
         entries += [(f"annotator {other}", name, _fields(agreement)) for other, agreement in others.items()]
     entries += [(method, "", _fields(numbers)) for method, numbers in evaluation.slices.items()]
+    if evaluation.healthy is not None:
+        entries.append(("healthy version", "", _fields(evaluation.healthy)))
     return entries
 
 

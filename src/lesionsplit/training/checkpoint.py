@@ -31,6 +31,20 @@ def save_checkpoint(path: Path, state: Mapping[str, Any], **progress: float) -> 
     write_bytes(path, safetensors.torch.save(tensors, metadata=metadata))
 
 
+def read_progress(path: Path) -> dict[str, float]:
+    """The numbers kept beside a checkpoint, the step among them.
+
+    Raises:
+        RunError: the file is broken.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            progress: dict[str, float] = json.loads((file.metadata() or {})[KEY])["progress"]
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise _broken(path, error) from None
+    return progress
+
+
 def load_checkpoint(path: Path, state: Mapping[str, Any]) -> dict[str, float]:
     """Load modules and optimisers in place; returns the numbers kept beside.
 
@@ -46,9 +60,12 @@ def load_checkpoint(path: Path, state: Mapping[str, Any]) -> dict[str, float]:
             part.load_state_dict(whole[name])
         progress: dict[str, float] = kept["progress"]
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise RunError(f"{path}: cannot be continued from ({reason}); start a new run") from None
+        raise _broken(path, error) from None
     return progress
+
+
+def _broken(path: Path, error: Exception) -> RunError:
+    return RunError(f"{path}: cannot be continued from ({str(error).splitlines()[0]}); start a new run")
 
 
 def _flatten(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:

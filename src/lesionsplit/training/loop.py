@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -47,15 +48,10 @@ def fit(run: Run, slices: PreparedSlices, fabric: Fabric, watch: Callable[[Measu
         watch: is told of every measurement, on the first process.
 
     Raises:
-        RunError: the run cannot be continued, or not with so many processes.
+        RunError: the run cannot be continued.
         DivergedError: a term of the loss or a weight is not finite.
     """
     settings = run.settings.training
-    if settings.batch_size % fabric.world_size:
-        raise RunError(
-            f"training.batch_size is {settings.batch_size}; with {fabric.world_size} processes it must be a "
-            f"multiple of {fabric.world_size}"
-        )
     torch.manual_seed(run.settings.seed)  # the same fresh weights in every process
     method = run.settings.method.build()
     method.setup(fabric)
@@ -97,11 +93,23 @@ def fit(run: Run, slices: PreparedSlices, fabric: Fabric, watch: Callable[[Measu
             if leads and due(settings.picture_every):
                 draw_samples(run.picture(step), run.settings.method, average.module, slices, fabric.device)
             if leads and due(settings.checkpoint_every):
-                refuse_broken(method.network, step)
+                refuse_broken(state, step)
                 save_checkpoint(run.checkpoint, state, step=step, seconds=seconds)
     record.close()
     fabric.barrier()
     return Trained(network=average.module, step=step, finished=step == settings.steps)
+
+
+def check_shares(batch_size: int, processes: int) -> None:
+    """Refuse a batch that cannot be shared out evenly.
+
+    Raises:
+        RunError: it cannot.
+    """
+    if batch_size % processes:
+        raise RunError(
+            f"training.batch_size is {batch_size}; with {processes} processes it must be a multiple of {processes}"
+        )
 
 
 def running_average(method: Method, decay: float) -> AveragedModel:
@@ -124,11 +132,13 @@ def agreed(stop: bool, fabric: Fabric) -> bool:
     return bool(asked > 0)  # type: ignore[operator]
 
 
-def refuse_broken(network: nn.Module, step: int) -> None:
+def refuse_broken(state: Mapping[str, Any], step: int) -> None:
     """Keep weights that are not numbers from replacing the last good checkpoint."""
-    for name, weight in network.named_parameters():
-        if not torch.isfinite(weight).all():
-            raise DivergedError(
-                f"the weights {name!r} are not finite at step {step}; the last good checkpoint is kept: "
-                "lower a learning rate or a weight and start a new run"
-            )
+    modules = {name: part for name, part in state.items() if isinstance(part, nn.Module)}
+    for owner, module in modules.items():
+        for name, weight in module.named_parameters():
+            if not torch.isfinite(weight).all():
+                raise DivergedError(
+                    f"the weights {name!r} of {owner} are not finite at step {step}; the last good checkpoint is "
+                    "kept: lower a learning rate or a weight and start a new run"
+                )

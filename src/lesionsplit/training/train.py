@@ -21,7 +21,8 @@ from lesionsplit.model import Model, ModelCard
 from lesionsplit.predictor import Predictor, choose_device
 from lesionsplit.progress import Progress, silent
 from lesionsplit.run import Run, RunSettings
-from lesionsplit.training.loop import Trained, fit
+from lesionsplit.training.checkpoint import read_progress
+from lesionsplit.training.loop import Trained, check_shares, fit
 from lesionsplit.training.record import Measurement
 
 PRECISIONS: Final[dict[str, Literal["32-true", "bf16-mixed"]]] = {"fp32": "32-true", "bf16": "bf16-mixed"}
@@ -57,9 +58,17 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     keep_freed_memory()
+    if device == "auto" and "device" in before:
+        device = torch.device(before["device"]).type  # to the same bits means on the same kind of device
     fabric = launch(run.settings, device)
+    check_shares(run.settings.training.batch_size, fabric.world_size)
+    _not_beyond(run)
     table = read_table(data).without_masks()
     training = _both_labels(table.split("train"))
+    normal = calibration_slices(table)
+    if normal.slices[0].split != "train":  # those are read when they are prepared
+        for row in progress(normal, len(normal), "Checking normal slices"):
+            read_slice(row)  # a broken one is to be known before hours of training, not after
     slices = prepare(training, run.settings.placement, folder=cache, progress=progress)
     _same_data(run, before, slices)
     if fabric.is_global_zero:
@@ -96,6 +105,16 @@ def launch(settings: RunSettings, device: str) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def _not_beyond(run: Run) -> None:
+    if run.checkpoint.is_file():
+        step = int(read_progress(run.checkpoint)["step"])
+        if step > run.settings.training.steps:
+            raise RunError(
+                f"{run.folder}: stands at step {step}, beyond training.steps {run.settings.training.steps}; give "
+                f"--steps {step} to end it there, or more to go on"
+            )
 
 
 def _both_labels(training: Table) -> Table:

@@ -1,0 +1,53 @@
+"""What `make demo` claims: after its two minutes of training the decomposition does what it says."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lesionsplit.phantom.study import PhantomSettings, write_phantom
+from lesionsplit.report.session import evaluate_weights
+from lesionsplit.run import Run, read_config
+from lesionsplit.training.train import train
+
+MAKEFILE = (Path(__file__).parents[1] / "Makefile").read_text()
+
+pytestmark = pytest.mark.timeout(1500)
+
+
+@pytest.fixture(scope="module")
+def metrics(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The demo's own numbers: its phantom, its settings, its evaluation."""
+    drawn = re.search(r"phantom \$\(DEMO\)/phantom --normal (\d+) --lesion (\d+) --size (\d+)", MAKEFILE)
+    assert drawn
+    normal, lesion, size = map(int, drawn.groups())
+    folder = tmp_path_factory.mktemp("demo")
+    write_phantom(folder / "phantom", PhantomSettings(normal=normal, lesion=lesion, size=size))
+    run = Run.create(folder / "run", read_config("demo"))
+    train(run, folder / "phantom", cache=folder / "cache", device="cpu")
+    evaluate_weights(folder / "phantom", run.weights, "test", folder / "evaluation")
+    found: dict[str, Any] = json.loads((folder / "evaluation/metrics.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("annotator", ["a", "b"])
+def test_the_lesion_part_beats_morphology(metrics: dict[str, Any], annotator: str) -> None:
+    precision = {name: by[annotator]["average_precision"]["value"] for name, by in metrics["methods"].items()}
+    chance = metrics["chance"][annotator]["average_precision"]["value"]
+    assert precision["lesionsplit"] > precision["opening"] > 10 * chance
+
+
+def test_healthy_versions_are_closer_to_the_truth(metrics: dict[str, Any]) -> None:
+    healthy = metrics["healthy"]
+    assert healthy["error_of_healthy"]["value"] < healthy["error_of_slice"]["value"]
+    assert healthy["closer"]["value"] > 0.5
+
+
+def test_the_lesion_part_of_normal_slices_is_near_nothing(metrics: dict[str, Any]) -> None:
+    ours = metrics["slices"]["lesionsplit"]
+    assert ours["score_of_normal"]["value"] < 0.02
+    assert ours["share_of_lung_fired"]["value"] < 0.02
