@@ -65,22 +65,27 @@ def covid_cell() -> Path:
 
 
 @pytest.fixture(scope="session")
-def weights(tmp_path_factory: pytest.TempPathFactory, tiny: RunSettings) -> Path:
+def card(tiny: RunSettings) -> ModelCard:
+    """What a tiny network's weights would say of themselves."""
+    return ModelCard(
+        format=1,
+        method=tiny.method,
+        placement=tiny.placement,
+        normalisation=Normalisation(mean=0.42, std=0.1),
+        threshold=0.2,
+        threshold_from="a guess",
+        trained={},
+    )
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory, tiny: RunSettings, card: ModelCard) -> Path:
     """A weights file of a network that says something about every slice, trained on nothing."""
     torch.manual_seed(11)
     network = tiny.method.build_network()
     for decoder in network.decoders.values():
         torch.nn.init.normal_(decoder.head.weight)  # type: ignore[union-attr, arg-type]
         torch.nn.init.constant_(decoder.head.bias, 0.3)  # type: ignore[union-attr, arg-type]
-    card = ModelCard(
-        format=1,
-        method=tiny.method,
-        placement=tiny.placement,
-        normalisation=Normalisation(mean=0.42, std=0.1),
-        threshold=0.3,
-        threshold_from="a guess",
-        trained={},
-    )
     path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
     Model(card, network).save(path)
     return path

@@ -9,26 +9,15 @@ import pytest
 import safetensors.torch
 import torch
 
-from lesionsplit.data.normalise import Normalisation
 from lesionsplit.errors import WeightsError
 from lesionsplit.model import KEY, Model, ModelCard, digest
-from lesionsplit.run import RunSettings
 from lesionsplit.settings import to_table
 
 
 @pytest.fixture
-def model(tiny: RunSettings) -> Model:
+def model(card: ModelCard) -> Model:
     torch.manual_seed(3)
-    card = ModelCard(
-        format=1,
-        method=tiny.method,
-        placement=tiny.placement,
-        normalisation=Normalisation(mean=0.4, std=0.15),
-        threshold=0.25,
-        threshold_from="a test",
-        trained={"seed": "3"},
-    )
-    return Model(card, tiny.method.build_network())
+    return Model(card, card.method.build_network())
 
 
 def test_what_was_saved_comes_back_to_the_bit(tmp_path: Path, model: Model) -> None:

@@ -5,38 +5,27 @@ import pytest
 import torch
 
 from lesionsplit.data.lungs import LungSlice, read_slice
-from lesionsplit.data.normalise import Normalisation
 from lesionsplit.data.table import Table
 from lesionsplit.errors import DataError, SettingsError
 from lesionsplit.images import as_float
 from lesionsplit.model import Model, ModelCard
 from lesionsplit.predictor import Predictor, choose_device
 from lesionsplit.reading import lesion_mask, share_of_lung, slice_score
-from lesionsplit.run import RunSettings
 
 
-def make_model(tiny: RunSettings, *, silent: bool) -> Model:
+def make_model(card: ModelCard, *, silent: bool) -> Model:
     torch.manual_seed(0)
-    network = tiny.method.build_network()
+    network = card.method.build_network()
     if not silent:
         for decoder in network.decoders.values():
             torch.nn.init.normal_(decoder.head.weight)  # type: ignore[union-attr, arg-type]
             torch.nn.init.constant_(decoder.head.bias, 0.4)  # type: ignore[union-attr, arg-type]
-    card = ModelCard(
-        format=1,
-        method=tiny.method,
-        placement=tiny.placement,
-        normalisation=Normalisation(mean=0.42, std=0.1),
-        threshold=0.2,
-        threshold_from="",
-        trained={},
-    )
     return Model(card, network)
 
 
 @pytest.fixture
-def predictor(tiny: RunSettings) -> Predictor:
-    return Predictor(make_model(tiny, silent=False), device="cpu")
+def predictor(card: ModelCard) -> Predictor:
+    return Predictor(make_model(card, silent=False), device="cpu")
 
 
 @pytest.fixture
@@ -60,8 +49,8 @@ def test_what_comes_out_lies_on_what_went_in(predictor: Predictor, slices: list[
     assert one.slice_score == slice_score(one.score, lungs)
 
 
-def test_a_network_that_changes_nothing_gives_the_slice_back(tiny: RunSettings, slices: list[LungSlice]) -> None:
-    one = Predictor(make_model(tiny, silent=True)).predict(slices[0].grey)
+def test_a_network_that_changes_nothing_gives_the_slice_back(card: ModelCard, slices: list[LungSlice]) -> None:
+    one = Predictor(make_model(card, silent=True)).predict(slices[0].grey)
     assert np.array_equal(one.healthy, slices[0].grey)  # finer than the canvas, and to the grey level
     assert not one.score.any()
 
@@ -118,9 +107,9 @@ def test_arrays_of_another_kind_are_named(predictor: Predictor, image: np.ndarra
 
 
 @pytest.mark.parametrize("threshold", [0.0, -1.0, 1.5])
-def test_a_threshold_out_of_range_is_named(tiny: RunSettings, threshold: float) -> None:
+def test_a_threshold_out_of_range_is_named(card: ModelCard, threshold: float) -> None:
     with pytest.raises(SettingsError, match=r"allowed: above 0 and up to 1"):
-        Predictor(make_model(tiny, silent=True), threshold=threshold)
+        Predictor(make_model(card, silent=True), threshold=threshold)
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "cpu:x", ""])
