@@ -3,10 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lesionsplit.reading import lesion_mask, share_of_lung, slice_score
+from lesionsplit.reading import lesion_mask, share_of_lung, slice_score, to_levels
 
 LUNGS = np.zeros((20, 20), dtype=bool)
 LUNGS[5:15, 5:15] = True
+
+
+def test_levels_are_rounded_and_clipped() -> None:
+    score = np.float32([[-0.1, 0, 0.4 / 65535], [0.6 / 65535, 1, 1.1]])
+    np.testing.assert_array_equal(to_levels(score), [[0, 0, 0], [1, 65535, 65535]])
 
 
 def test_the_threshold_is_reached_from_above_and_at_it() -> None:

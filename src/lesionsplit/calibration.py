@@ -10,9 +10,7 @@ import numpy.typing as npt
 from lesionsplit.data.table import Table
 from lesionsplit.errors import DataError
 from lesionsplit.images import Float, Mask
-
-LEVELS = 65536
-"""Scores are counted in steps of 1 / 65535, as they are written to files."""
+from lesionsplit.reading import LEVELS, to_levels
 
 NORMALS_FIRED = 0.005
 """Share of the lung of normal slices that may reach the threshold."""
@@ -41,8 +39,7 @@ def threshold_on_normals(scored: Iterable[tuple[Float, Mask]], fired: float = NO
     """
     counts = np.zeros(LEVELS, dtype=np.int64)
     for score, lungs in scored:
-        levels = np.rint(score[lungs] * (LEVELS - 1)).astype(np.int64)
-        counts += np.bincount(levels, minlength=LEVELS)
+        counts += np.bincount(to_levels(score[lungs]), minlength=LEVELS)
     return threshold_from_counts(counts, fired)
 
 

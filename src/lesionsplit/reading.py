@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from lesionsplit.images import Float, Mask
 
+LEVELS = 65536
+"""Scores are counted in steps of 1 / 65535, as they are written to files."""
+
 TOP_SHARE = 0.01
 """The slice's score is the mean over this share of its lung, where the heat map is highest."""
+
+
+def to_levels(score: Float) -> npt.NDArray[np.int64]:
+    """Scores 0 to 1, of any shape, as whole levels, 0 to 65535; what lies outside 0 to 1 is clipped."""
+    return np.rint(np.clip(score, 0, 1) * np.float64(LEVELS - 1)).astype(np.int64)
 
 
 def lesion_mask(score: Float, threshold: float) -> Mask:

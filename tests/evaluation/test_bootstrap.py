@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lesionsplit.evaluation.bootstrap import RESAMPLES, Bootstrap, Estimate
+from lesionsplit.evaluation.counts import PixelCounts
 
 
 def test_series_are_drawn_whole() -> None:
@@ -38,7 +39,7 @@ def test_pooled_counts_are_resampled_by_series() -> None:
     def share(counts: np.ndarray) -> np.ndarray:
         return counts[..., 0, :].sum(axis=-1) / counts.sum(axis=(-2, -1))
 
-    estimate = Bootstrap(["a", "b"]).pooled(share, sum(by_series.values()), by_series)
+    estimate = Bootstrap(["a", "b"]).pooled(share, PixelCounts(sum(by_series.values()), by_series))
     assert estimate == Estimate(0.5, 0.2, 0.8)
 
 

@@ -7,7 +7,6 @@ import pytest
 from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve
 
 from lesionsplit.evaluation.counts import (
-    LEVELS,
     PixelCounts,
     average_precision,
     best_dice,
@@ -19,8 +18,8 @@ from lesionsplit.evaluation.counts import (
     level_of,
     precision_recall,
     prevalence,
-    to_levels,
 )
+from lesionsplit.reading import LEVELS, to_levels
 
 
 def pixels(seed: int, size: int = 20000) -> tuple[np.ndarray, np.ndarray]:

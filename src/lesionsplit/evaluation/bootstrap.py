@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
+
+from lesionsplit.evaluation.counts import PixelCounts, Values
 
 RESAMPLES = 1000
 CHUNK = 100
 """Resamples worked on at a time, which bounds memory."""
-
-Values: TypeAlias = npt.NDArray[np.float64]
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -61,16 +59,15 @@ class Bootstrap:
         with np.errstate(invalid="ignore"):
             return Estimate.of(numbers.mean(), weights @ numbers / weights.sum(axis=1))
 
-    def pooled(self, measure: Callable[[Values], Values], total: Values, by_series: dict[str, Values]) -> Estimate:
-        """A measure of counts.
+    def pooled(self, measure: Callable[[Values], Values], pixels: PixelCounts) -> Estimate:
+        """A measure of counted pixels.
 
         Args:
-            measure: of counts (..., 2, levels), returns (...).
-            total: all counts.
-            by_series: counts of each series, coarser if need be; a series may be missing.
+            measure: of counts (..., 2, levels), at any number of levels, returns (...).
+            pixels: of at least one series, and of no series but these; one may be missing.
         """
-        nothing = np.zeros_like(next(iter(by_series.values())))
-        counts = np.stack([by_series.get(name, nothing) for name in self.names])
+        nothing = np.zeros_like(next(iter(pixels.by_series.values())))
+        counts = np.stack([pixels.by_series.get(name, nothing) for name in self.names])
         chunks = range(0, len(self.times), CHUNK)
         resampled = [measure(np.tensordot(self.times[at : at + CHUNK], counts, axes=1)) for at in chunks]
-        return Estimate.of(measure(total), np.concatenate([np.zeros(0), *resampled]))
+        return Estimate.of(measure(pixels.total), np.concatenate([np.zeros(0), *resampled]))

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionsplit.images import Float, Mask
+from lesionsplit.reading import LEVELS, to_levels
 
-LEVELS = 65536
 COARSE = 2048
 """Levels kept for each series, which serve intervals only."""
 
@@ -40,11 +40,6 @@ class PixelCounts:
         self.total += counts
         coarse = counts.reshape(2, COARSE, LEVELS // COARSE).sum(axis=2)
         self.by_series[series] = self.by_series.get(series, 0) + coarse
-
-
-def to_levels(score: Float) -> npt.NDArray[np.int64]:
-    """Scores 0 to 1 as whole levels, 0 to 65535."""
-    return np.rint(np.clip(score, 0, 1) * np.float64(LEVELS - 1)).astype(np.int64)
 
 
 def above(counts: Counts) -> tuple[Values, Values]:

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 import numpy as np
@@ -21,7 +21,7 @@ from lesionsplit.data.lungs import LungSlice
 from lesionsplit.data.table import Slice, Table
 from lesionsplit.errors import DataError
 from lesionsplit.evaluation.baselines import opening
-from lesionsplit.evaluation.bootstrap import RESAMPLES, Bootstrap, Estimate, Values
+from lesionsplit.evaluation.bootstrap import RESAMPLES, Bootstrap, Estimate
 from lesionsplit.evaluation.counts import PixelCounts, binary_dice, binary_precision, binary_recall, prevalence
 from lesionsplit.evaluation.healthy import AgainstHealthy
 from lesionsplit.evaluation.tally import AgainstAnnotator, MethodTally, OnSlices, Scored
@@ -148,10 +148,6 @@ def _summarise(
     lesion, normal = table.labelled("lesion"), table.labelled("normal")
     bootstrap = Bootstrap([row.series for row in lesion])
     any_method = next(iter(tallies.values()))  # the masks are the same for all
-
-    def pooled(measure: Callable[[Values], Values], counts: PixelCounts) -> Estimate:
-        return bootstrap.pooled(measure, counts.total, counts.by_series)
-
     return Evaluation(
         conventions={
             "data": table.root.resolve().name,
@@ -168,8 +164,8 @@ def _summarise(
         },
         chance={
             name: Chance(
-                average_precision=pooled(prevalence, tally.whole),
-                average_precision_in_lung=pooled(prevalence, tally.in_lung),
+                average_precision=bootstrap.pooled(prevalence, tally.whole),
+                average_precision_in_lung=bootstrap.pooled(prevalence, tally.in_lung),
                 average_precision_per_image=bootstrap.mean(tally.prevalences, tally.outlined),
             )
             for name, tally in any_method.annotators.items()
@@ -177,9 +173,9 @@ def _summarise(
         annotators={
             name: {
                 other: AnnotatorAgainst(
-                    dice=pooled(binary_dice, counts),
-                    precision=pooled(binary_precision, counts),
-                    recall=pooled(binary_recall, counts),
+                    dice=bootstrap.pooled(binary_dice, counts),
+                    precision=bootstrap.pooled(binary_precision, counts),
+                    recall=bootstrap.pooled(binary_recall, counts),
                 )
                 for other, counts in others.items()
             }

@@ -18,12 +18,11 @@ from lesionsplit.evaluation.counts import (
     best_dice,
     dice_at,
     level_of,
-    to_levels,
 )
 from lesionsplit.evaluation.ranking import auroc
 from lesionsplit.evaluation.ranking import average_precision as exact_average_precision
 from lesionsplit.images import Float, Mask
-from lesionsplit.reading import lesion_mask, share_of_lung, slice_score
+from lesionsplit.reading import lesion_mask, share_of_lung, slice_score, to_levels
 
 FIXED_THRESHOLD = 0.4
 """The paper's threshold, reported beside the stored one."""
@@ -115,17 +114,13 @@ class AnnotatorTally:
     def summarise(self, threshold: float) -> AgainstAnnotator:
         """Numbers with intervals."""
         bootstrap = Bootstrap(list(self.whole.by_series))
-
-        def pooled(measure, counts: PixelCounts) -> Estimate:  # type: ignore[no-untyped-def]
-            return bootstrap.pooled(measure, counts.total, counts.by_series)
-
         return AgainstAnnotator(
-            average_precision=pooled(average_precision, self.whole),
-            average_precision_in_lung=pooled(average_precision, self.in_lung),
+            average_precision=bootstrap.pooled(average_precision, self.whole),
+            average_precision_in_lung=bootstrap.pooled(average_precision, self.in_lung),
             average_precision_per_image=bootstrap.mean(self.precisions, self.outlined),
-            dice_best=pooled(best_dice, self.whole),
-            dice_stored=pooled(partial(dice_at, threshold=threshold), self.whole),
-            dice_fixed=pooled(partial(dice_at, threshold=FIXED_THRESHOLD), self.whole),
+            dice_best=bootstrap.pooled(best_dice, self.whole),
+            dice_stored=bootstrap.pooled(partial(dice_at, threshold=threshold), self.whole),
+            dice_fixed=bootstrap.pooled(partial(dice_at, threshold=FIXED_THRESHOLD), self.whole),
             dice_stored_per_image=bootstrap.mean(self.dices, self.outlined),
         )
 
