@@ -16,6 +16,7 @@ from lesionsplit.evaluation.counts import (
     dice,
     dice_at,
     level_of,
+    lowest_dice,
     precision_recall,
     prevalence,
 )
@@ -72,6 +73,30 @@ def test_by_hand() -> None:
     np.testing.assert_allclose(recall, [0.5, 1, 1])
 
 
+def test_the_lowest_dice_by_hand() -> None:
+    """Dice is 3/5 up to 0.05, 2/3 up to 0.3, 3/4, the best, up to 0.5, 1/3 up to 0.7, and 0 above."""
+    score = np.float32([0.7, 0.7, 0.7, 0.5, 0.5, 0.3, 0.05])
+    truth = np.array([True, False, False, True, True, False, False])
+    counts = counted(score, truth).total
+    assert lowest_dice(counts, 0.1, 0.6) == pytest.approx((1 / 3) / (3 / 4))
+    assert lowest_dice(counts, 0.1, 0.49) == pytest.approx((2 / 3) / (3 / 4))
+    assert lowest_dice(counts, 0.01, 0.49) == pytest.approx((3 / 5) / (3 / 4))
+    assert lowest_dice(counts, 0.4, 0.49) == 1
+    assert lowest_dice(counts, 0.4, 0.8) == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_lowest_dice_is_that_of_every_threshold_tried(seed: int) -> None:
+    score, truth = pixels(seed)
+    levels = to_levels(score)
+    dices = [f1_score(truth, levels >= level) for level in np.unique(levels[levels > 0])]
+    # between two scores that occur, the higher one decides
+    tried = [f1_score(truth, levels >= level) for level in np.unique(levels) if 6554 <= level <= 39321]
+    ours = lowest_dice(counted(score, truth).total, 0.1, 0.6)
+    last = f1_score(truth, levels >= 39321)
+    assert ours == pytest.approx(min(*tried, last) / max(dices), abs=1e-12)
+
+
 @pytest.mark.parametrize("threshold", [0.01, 0.2, 0.4, 0.99])
 def test_dice_is_scikit_learns_f1(threshold: float) -> None:
     score, truth = pixels(1)
@@ -93,6 +118,7 @@ def test_a_score_of_zero_is_never_lesion() -> None:
     assert level_of(1.0) == LEVELS - 1
     counts = counted(np.zeros(4, dtype=np.float32), np.array([True, True, True, False])).total
     assert best_dice(counts) == 0
+    assert np.isnan(lowest_dice(counts, 0.1, 0.6))
 
 
 def test_without_lesion_there_is_no_number() -> None:

@@ -12,6 +12,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from lesionsplit.data.lungs import read_slice
 from lesionsplit.data.table import Table
 from lesionsplit.errors import DataError
+from lesionsplit.evaluation.counts import dice
 from lesionsplit.evaluation.protocol import Evaluation, evaluate, onto_grid, opening_scores, read_mask, to_grid
 from lesionsplit.evaluation.tally import MethodTally, Scored
 
@@ -80,6 +81,35 @@ def test_annotators_judge_each_other(phantom: Table, results: tuple[Evaluation, 
     assert agreement.precision.value == pytest.approx((a & b).sum() / b.sum())
     assert agreement.recall.value == pytest.approx((a & b).sum() / a.sum())
     assert set(results[0].annotators["a"]) == {"b", "b_revised"}
+
+
+def test_agreed_pixels_are_those_that_both_or_neither_outlined(
+    phantom: Table, results: tuple[Evaluation, dict[str, MethodTally]]
+) -> None:
+    a, b = (np.stack([read_mask(row, name, RESOLUTION) for row in phantom.labelled("lesion")]) for name in ("a", "b"))
+    pairs = zip(phantom, noisy(phantom), strict=True)
+    score = np.stack([to_grid(scored, RESOLUTION).score for row, scored in pairs if row.label == "lesion"])
+    kept = ~(a ^ b)
+    assert kept.sum() < kept.size  # they do disagree somewhere
+    assert set(results[0].agreed) == {"a and b"}
+    numbers = results[0].agreed["a and b"]
+    assert set(numbers) == {"chance", "noisy", "opening"}
+    estimate = numbers["noisy"].average_precision
+    assert estimate.value == pytest.approx(average_precision_score(a[kept], np.rint(score * 65535)[kept]))
+    assert estimate.low is not None
+    assert estimate.low <= estimate.value <= estimate.high  # type: ignore[operator]
+    assert numbers["chance"].average_precision.value == pytest.approx(a[kept].mean())
+
+
+def test_the_threshold_s_stability_is_the_lowest_dice_over_the_best(
+    results: tuple[Evaluation, dict[str, MethodTally]],
+) -> None:
+    evaluation, tallies = results
+    overlap = dice(tallies["noisy"].annotators["a"].whole.total)
+    estimate = evaluation.methods["noisy"]["a"].dice_lowest
+    assert estimate.value == pytest.approx(overlap[6554:39322].min() / overlap[1:].max())
+    assert estimate.low is not None
+    assert estimate.low <= estimate.value <= estimate.high  # type: ignore[operator]
 
 
 def test_intervals_hold_the_value(results: tuple[Evaluation, dict[str, MethodTally]]) -> None:

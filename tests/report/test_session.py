@@ -58,6 +58,14 @@ def test_the_rows_that_keep_us_honest_are_there(report: Path) -> None:
     text = (report / "metrics.md").read_text()
     for row in ("| chance (prevalence) | a |", "| opening | a |", "| annotator b | a |", "| lesionsplit | a |"):
         assert row in text
+    for row in ("| chance (prevalence) | a and b |", "| lesionsplit | a and b |", "| opening | a and b |"):
+        assert row in text
+
+
+def test_every_row_of_a_table_has_as_many_cells_as_its_heading(report: Path) -> None:
+    lines = (report / "metrics.md").read_text().splitlines()
+    for table in "\n".join(lines).split("\n\n"):
+        assert len({line.count("|") for line in table.splitlines() if line.startswith("|")}) <= 1
 
 
 def test_the_table_for_machines_has_the_same_numbers(report: Path) -> None:
@@ -65,11 +73,18 @@ def test_the_table_for_machines_has_the_same_numbers(report: Path) -> None:
     with (report / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
-        if row["method"] in metrics["methods"] and row["annotator"]:
+        if row["method"] in metrics["methods"] and row["annotator"] in metrics["chance"]:
             estimate = metrics["methods"][row["method"]][row["annotator"]][row["measure"]]
             assert (row["value"] == "") == (estimate["value"] is None)
             if row["value"]:
                 assert float(row["value"]) == pytest.approx(estimate["value"], abs=1e-6)
+        if " and " in row["annotator"]:
+            estimate = metrics["agreed"][row["annotator"]][row["method"]][row["measure"]]
+            assert float(row["value"]) == pytest.approx(estimate["value"], abs=1e-6)
+    assert {(row["method"], row["annotator"]) for row in rows if row["measure"] == "dice_lowest_0.1_to_0.6"} == {
+        (method, annotator) for method in ("lesionsplit", "opening") for annotator in ("a", "b", "b_revised")
+    }
+    assert {row["method"] for row in rows if row["annotator"] == "a and b"} == {"chance", "lesionsplit", "opening"}
     assert {row["method"] for row in rows} >= {"chance", "opening", "lesionsplit", "annotator a"}
 
 

@@ -81,6 +81,18 @@ def best_dice(counts: Counts) -> Values:
     return best
 
 
+def lowest_dice(counts: Counts, low: float, high: float) -> Values:
+    """The lowest Dice of any threshold from ``low`` to ``high``, as a share of the best Dice, (...).
+
+    1 where no threshold of the range is worse than the best one; NaN where no threshold finds any lesion.
+    """
+    levels = counts.shape[-1]
+    lowest = dice(counts)[..., level_of(low, levels) : level_of(high, levels) + 1].min(axis=-1)
+    with np.errstate(invalid="ignore"):
+        share: Values = lowest / best_dice(counts)
+    return share
+
+
 def level_of(threshold: float, levels: int = LEVELS) -> int:
     """The lowest level that reaches a threshold; never level 0, which is "no sign at all"."""
     return int(np.clip(np.ceil(threshold * (levels - 1) - 1e-9), 1, levels - 1))

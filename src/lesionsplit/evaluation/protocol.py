@@ -4,6 +4,8 @@
   it, and a pixel of it is lesion, or lung, where at least half of it is.
 * Pooled: over all pixels of the split's lesion slices, on the whole image or inside the lungs. Per
   image: the mean over lesion slices of each one's own value.
+* Agreed: pixels that the first two annotators both outlined, against those that neither did; the
+  pixels on which they disagree are left out.
 * Normal slices never enter a Dice or an average precision; they are reported for themselves.
 * Intervals: 95 %, bootstrap over series.
 """
@@ -22,9 +24,16 @@ from lesionsplit.data.table import Slice, Table
 from lesionsplit.errors import DataError
 from lesionsplit.evaluation.baselines import opening
 from lesionsplit.evaluation.bootstrap import RESAMPLES, Bootstrap, Estimate
-from lesionsplit.evaluation.counts import PixelCounts, binary_dice, binary_precision, binary_recall, prevalence
+from lesionsplit.evaluation.counts import (
+    PixelCounts,
+    average_precision,
+    binary_dice,
+    binary_precision,
+    binary_recall,
+    prevalence,
+)
 from lesionsplit.evaluation.healthy import AgainstHealthy
-from lesionsplit.evaluation.tally import AgainstAnnotator, MethodTally, OnSlices, Scored
+from lesionsplit.evaluation.tally import AgainstAgreed, AgainstAnnotator, MethodTally, OnSlices, Scored
 from lesionsplit.images import Float, Mask, as_float, resize
 
 RESOLUTION = 256
@@ -60,6 +69,9 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
 
     methods: dict[str, dict[str, AgainstAnnotator]]
     """By method, then by annotator."""
+
+    agreed: dict[str, dict[str, AgainstAgreed]]
+    """By pair of annotators (``a and b``, the table's first two), then by method, chance among them."""
 
     slices: dict[str, OnSlices]
     """By method."""
@@ -182,5 +194,15 @@ def _summarise(
             for name, others in between.items()
         },
         methods={name: tally.against_annotators() for name, tally in tallies.items()},
+        agreed={
+            pair: {
+                "chance": AgainstAgreed(average_precision=bootstrap.pooled(prevalence, counts)),
+                **{
+                    name: AgainstAgreed(average_precision=bootstrap.pooled(average_precision, tally.agreed[pair]))
+                    for name, tally in tallies.items()
+                },
+            }
+            for pair, counts in any_method.agreed.items()
+        },
         slices={name: tally.on_slices() for name, tally in tallies.items()},
     )

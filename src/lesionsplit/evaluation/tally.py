@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import combinations
 from typing import NamedTuple
 
 import msgspec
@@ -18,6 +19,7 @@ from lesionsplit.evaluation.counts import (
     best_dice,
     dice_at,
     level_of,
+    lowest_dice,
 )
 from lesionsplit.evaluation.ranking import auroc
 from lesionsplit.evaluation.ranking import average_precision as exact_average_precision
@@ -26,6 +28,9 @@ from lesionsplit.reading import lesion_mask, share_of_lung, slice_score, to_leve
 
 FIXED_THRESHOLD = 0.4
 """The paper's threshold, reported beside the stored one."""
+
+LOWEST, HIGHEST = 0.1, 0.6
+"""Thresholds between which Dice should hardly change: wherever one is set, little is lost."""
 
 CALLED_NORMAL = 0.01
 """A slice of whose lung less than this share fires is called normal (Chaganti et al. 2020)."""
@@ -61,8 +66,18 @@ class AgainstAnnotator(msgspec.Struct, frozen=True, kw_only=True):
     dice_fixed: Estimate
     """Pooled, at 0.4."""
 
+    dice_lowest: Estimate = msgspec.field(name=f"dice_lowest_{LOWEST}_to_{HIGHEST}")
+    """Pooled, the lowest of any threshold from 0.1 to 0.6, as a share of the best: 1 is stable."""
+
     dice_stored_per_image: Estimate
     """Mean over slices that the annotator outlined something in, at the stored threshold."""
+
+
+class AgainstAgreed(msgspec.Struct, frozen=True, kw_only=True):
+    """A heat map against what two annotators agree on: pixels that both outlined, and that neither did."""
+
+    average_precision: Estimate
+    """Pooled, whole image; pixels that only one of them outlined are left out."""
 
 
 class OnSlices(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,6 +136,7 @@ class AnnotatorTally:
             dice_best=bootstrap.pooled(best_dice, self.whole),
             dice_stored=bootstrap.pooled(partial(dice_at, threshold=threshold), self.whole),
             dice_fixed=bootstrap.pooled(partial(dice_at, threshold=FIXED_THRESHOLD), self.whole),
+            dice_lowest=bootstrap.pooled(partial(lowest_dice, low=LOWEST, high=HIGHEST), self.whole),
             dice_stored_per_image=bootstrap.mean(self.dices, self.outlined),
         )
 
@@ -131,6 +147,8 @@ class MethodTally:
 
     threshold: float
     annotators: dict[str, AnnotatorTally] = field(default_factory=dict)
+    agreed: dict[str, PixelCounts] = field(default_factory=dict)
+    """By pair of annotators, ``a and b``: pixels that both or neither outlined."""
     rows: list[Slice] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     """Slice scores, of each of ``rows``."""
@@ -140,13 +158,16 @@ class MethodTally:
     """Mean score in the lungs, of each of ``rows``."""
 
     def add(self, row: Slice, scored: Scored, truths: Mapping[str, Mask]) -> None:
-        """Count one slice; ``truths`` by annotator, of the score's shape."""
+        """Count one slice; ``truths`` by annotator, of the score's shape, in the table's order."""
         self.rows.append(row)
         self.scores.append(slice_score(scored.score, scored.lungs))
         self.fired.append(share_of_lung(lesion_mask(scored.score, self.threshold), scored.lungs))
         self.means.append(float(scored.score[scored.lungs].mean()))
         for annotator, truth in truths.items():
             self.annotators.setdefault(annotator, AnnotatorTally()).add(row.series, scored, truth, self.threshold)
+        for (one, truth), (other, second) in combinations(list(truths.items())[:2], 2):
+            same = truth == second
+            self.agreed.setdefault(f"{one} and {other}", PixelCounts()).add(row.series, scored.score[same], truth[same])
 
     def against_annotators(self) -> dict[str, AgainstAnnotator]:
         """Numbers against each annotator."""

@@ -41,15 +41,15 @@ def to_markdown(evaluation: Evaluation) -> str:
         f"{facts['resolution']} pixels on the frame's longer side; [95 % interval over series].",
         "",
         "| | against | AP, whole image | AP, in lung | AP, per image | best Dice (oracle) | Dice, stored threshold | "
-        "Dice at 0.4 |",
-        "|---|---|---|---|---|---|---|---|",
+        "Dice at 0.4 | lowest Dice from 0.1 to 0.6 / best |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for annotator, chance in evaluation.chance.items():
         lines.append(
             f"| chance (prevalence) | {annotator} | "
             + " | ".join(map(show, _fields(chance).values()))
             + " |"
-            + f" {MISSING} |" * 3
+            + f" {MISSING} |" * 4
         )
     for method, annotators in evaluation.methods.items():
         for annotator, one in annotators.items():
@@ -61,8 +61,12 @@ def to_markdown(evaluation: Evaluation) -> str:
                 f"| annotator {other} | {annotator} |"
                 + f" {MISSING} |" * 3
                 + f" {show(agreement.dice)} (precision {show(agreement.precision, interval=False)}, "
-                f"recall {show(agreement.recall, interval=False)}) |" + f" {MISSING} |" * 2
+                f"recall {show(agreement.recall, interval=False)}) |" + f" {MISSING} |" * 3
             )
+    for pair, methods in evaluation.agreed.items():
+        for method, agreed in methods.items():
+            name = "chance (prevalence)" if method == "chance" else method
+            lines.append(f"| {name} | {pair} | {show(agreed.average_precision)} |" + f" {MISSING} |" * 6)
     lines += [
         "",
         "| | lung fired in normal slices | mean score, normal | mean score, lesion | specificity | sensitivity | "
@@ -97,6 +101,8 @@ def _entries(evaluation: Evaluation) -> list[tuple[str, str, dict[str, Estimate]
         entries += [(method, name, _fields(numbers)) for name, numbers in annotators.items()]
     for name, others in evaluation.annotators.items():
         entries += [(f"annotator {other}", name, _fields(agreement)) for other, agreement in others.items()]
+    for pair, agreed in evaluation.agreed.items():
+        entries += [(method, pair, _fields(numbers)) for method, numbers in agreed.items()]
     entries += [(method, "", _fields(numbers)) for method, numbers in evaluation.slices.items()]
     if evaluation.healthy is not None:
         entries.append(("healthy version", "", _fields(evaluation.healthy)))
@@ -104,4 +110,5 @@ def _entries(evaluation: Evaluation) -> list[tuple[str, str, dict[str, Estimate]
 
 
 def _fields(numbers: msgspec.Struct) -> dict[str, Estimate]:
-    return {name: getattr(numbers, name) for name in numbers.__struct_fields__}
+    names = zip(numbers.__struct_encode_fields__, numbers.__struct_fields__, strict=True)
+    return {name: getattr(numbers, attribute) for name, attribute in names}
