@@ -3,7 +3,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lesionsplit.pictures import BACKGROUND, GAP, HEADING, HEAT, grey_tile, heat_tile, outline, overlay_tile, sheet
+from lesionsplit.pictures import (
+    BACKGROUND,
+    GAP,
+    HEADING,
+    HEAT,
+    LINE,
+    TEXT,
+    grey_tile,
+    heat_tile,
+    outline,
+    overlay_tile,
+    sheet,
+    text_tile,
+)
 
 LEVELS = np.array([[-1.0, 0.0, 0.5, 1.0, 2.0]], dtype=np.float32)
 
@@ -37,6 +50,24 @@ def test_an_outline_is_the_inner_edge() -> None:
     inner = np.zeros_like(mask)
     inner[2:5, 2:5] = True
     assert np.array_equal(drawn[..., 0] == 255, mask & ~inner)
+
+
+def test_words_stay_on_their_tile() -> None:
+    tile = text_tile(["a line that is far too long for its tile", [("red", (255, 0, 0)), ("more", TEXT)]], (40, 90))
+    assert tile.shape == (40, 90, 3)
+    lit = (tile.astype(int) - BACKGROUND).max(axis=2) > 60
+    assert lit[: GAP + LINE].any()
+    assert not lit[:, -GAP + 1 :].any()
+    red = (tile[..., 0] > 200) & (tile[..., 1] < 60)
+    assert red[GAP + LINE :].any()
+    assert not red[: GAP + LINE].any()
+    assert np.array_equal(text_tile(["one", "two", "three"], (2 * LINE + GAP, 90)), text_tile(["one", "two"], (32, 90)))
+
+
+def test_a_line_that_fits_is_left_whole() -> None:
+    assert np.array_equal(
+        text_tile(["four words fit here"], (30, 200))[:, :150], text_tile(["four words fit here"], (30, 150))
+    )
 
 
 @pytest.mark.parametrize("names", [[], ["one", "two"]])

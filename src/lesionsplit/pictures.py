@@ -20,6 +20,10 @@ BACKGROUND: Colour = (16, 16, 18)
 TEXT: Colour = (235, 235, 235)
 GAP = 4
 HEADING = 22
+LINE = 14
+"""Pixels from one line of a text to the next."""
+
+FONT = ImageFont.load_default(size=13)
 
 # Perceptually even from dark to bright, and told apart in any kind of colour blindness (the ends and
 # knots of matplotlib's "inferno", which is in the public domain).
@@ -62,6 +66,34 @@ Heading: TypeAlias = str | Sequence[tuple[str, Colour]]
 """Words over a column, or several with a colour each."""
 
 
+def text_tile(lines: Sequence[Heading], shape: tuple[int, int]) -> Tile:
+    """Lines of words as a tile of (rows, columns); a line that does not fit ends in "…", lines that do not go."""
+    page = Image.new("RGB", shape[::-1], BACKGROUND)
+    draw = ImageDraw.Draw(page)
+    for number, line in enumerate(lines[: (shape[0] - GAP) // LINE]):
+        _write(draw, (GAP, GAP + number * LINE), line, shape[1] - GAP)
+    tile: Tile = np.asarray(page)
+    return tile
+
+
+def _write(draw: ImageDraw.ImageDraw, at: tuple[float, float], words: Heading, right: float) -> None:
+    """Write words from a place on, two spaces between parts of several colours, up to ``right``."""
+    left, top = at
+    for part, colour in [(words, TEXT)] if isinstance(words, str) else words:
+        shown = _fitting(draw, part, right - left)
+        draw.text((left, top), shown, fill=colour, font=FONT)
+        left += draw.textlength(shown + "  ", font=FONT)
+
+
+def _fitting(draw: ImageDraw.ImageDraw, words: str, width: float) -> str:
+    if draw.textlength(words, font=FONT) <= width:
+        return words
+    shown = words
+    while shown and draw.textlength(shown + "…", font=FONT) > width:
+        shown = shown[:-1]
+    return shown + "…" if shown else ""
+
+
 def sheet(rows: Sequence[Sequence[Tile]], headings: Sequence[Heading], names: Sequence[str] = ()) -> Image.Image:
     """Tiles of one size in rows and columns; a heading over each column, a name under each row's first."""
     height, width = rows[0][0].shape[:2]
@@ -69,16 +101,13 @@ def sheet(rows: Sequence[Sequence[Tile]], headings: Sequence[Heading], names: Se
     down = HEADING + len(rows) * (height + GAP) + GAP
     page = Image.new("RGB", (across, down), BACKGROUND)
     draw = ImageDraw.Draw(page)
-    font = ImageFont.load_default(size=13)
     for column, heading in enumerate(headings):
-        at: float = GAP + column * (width + GAP) + 2
-        for words, colour in [(heading, TEXT)] if isinstance(heading, str) else heading:
-            draw.text((at, 3), words, fill=colour, font=font)
-            at += draw.textlength(words + "  ", font=font)
+        left = GAP + column * (width + GAP)
+        _write(draw, (left + 2, 3), heading, left + width)
     for row, tiles in enumerate(rows):
         top = HEADING + row * (height + GAP)
         for column, tile in enumerate(tiles):
             page.paste(Image.fromarray(tile), (GAP + column * (width + GAP), top))
         if names:
-            draw.text((GAP + 3, top + height - 17), names[row], fill=TEXT, font=font)
+            draw.text((GAP + 3, top + height - 17), names[row], fill=TEXT, font=FONT)
     return page

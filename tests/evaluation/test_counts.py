@@ -87,7 +87,7 @@ def test_the_lowest_dice_by_hand() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_lowest_dice_is_that_of_every_threshold_tried(seed: int) -> None:
-    score, truth = pixels(seed)
+    score, truth = pixels(seed, 500)
     levels = to_levels(score)
     dices = [f1_score(truth, levels >= level) for level in np.unique(levels[levels > 0])]
     # between two scores that occur, the higher one decides

@@ -16,7 +16,6 @@ from lesionsplit.errors import DataError
 from lesionsplit.evaluation.protocol import read_mask, to_grid
 from lesionsplit.evaluation.tally import Scored
 from lesionsplit.predictor import Predictor
-from lesionsplit.report.examples import choose_examples
 from lesionsplit.report.session import evaluate_weights
 
 
@@ -33,7 +32,10 @@ def test_all_of_it_is_written(report: Path) -> None:
         "metrics.json",
         "metrics.csv",
         "metrics.md",
+        "per_slice.csv",
         "examples.png",
+        "worst.png",
+        "random.png",
         "precision-recall.png",
         "precision-recall.svg",
         "dice.png",
@@ -88,6 +90,25 @@ def test_the_table_for_machines_has_the_same_numbers(report: Path) -> None:
     assert {row["method"] for row in rows} >= {"chance", "opening", "lesionsplit", "annotator a"}
 
 
+def test_the_table_of_slices_has_what_the_tables_of_the_split_average(report: Path, phantom: Table) -> None:
+    metrics = json.loads((report / "metrics.json").read_text())
+    with (report / "per_slice.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    table = phantom.split("test")
+    assert [(phantom.root / row["image"], row["series"], row["label"]) for row in rows] == [
+        (row.image, row.series, row.label) for row in table
+    ]
+    for annotator in ("a", "b", "b_revised"):
+        for column, measure in (("ap", "average_precision_per_image"), ("dice", "dice_stored_per_image")):
+            values = [float(row[f"{column}_{annotator}"]) for row in rows if row[f"{column}_{annotator}"]]
+            expected = metrics["methods"]["lesionsplit"][annotator][measure]["value"]
+            assert np.mean(values) == pytest.approx(expected, abs=1e-6)
+    normal = [row for row in rows if row["label"] == "normal"]
+    fired = metrics["slices"]["lesionsplit"]["share_of_lung_fired"]["value"]
+    assert np.mean([float(row["share_of_lung"]) for row in normal]) == pytest.approx(fired, abs=1e-6)
+    assert {row[f"{measure}_a"] for row in normal for measure in ("ap", "dice", "missed", "false")} == {""}
+
+
 def test_numbers_carry_their_convention(report: Path) -> None:
     conventions = json.loads((report / "metrics.json").read_text())["conventions"]
     assert conventions["split"] == "test"
@@ -97,18 +118,11 @@ def test_numbers_carry_their_convention(report: Path) -> None:
 
 
 def test_pictures_are_pictures(report: Path) -> None:
-    for name in ("examples.png", "precision-recall.png", "dice.png"):
+    for name in ("examples.png", "worst.png", "random.png", "precision-recall.png", "dice.png"):
         picture = np.asarray(Image.open(report / name).convert("L"))
         assert picture.std() > 10
     for name in ("precision-recall.svg", "dice.svg"):
         assert ElementTree.parse(report / name).getroot().tag.endswith("svg")  # noqa: S314  our own file
-
-
-def test_examples_are_from_all_over(phantom: Table) -> None:
-    chosen = choose_examples(phantom, lesion=4, normal=2)
-    assert [row.label for row in chosen] == ["lesion"] * 4 + ["normal"] * 2
-    assert len({(row.label, row.series) for row in chosen}) == 6
-    assert len(choose_examples(phantom, lesion=500, normal=0)) == 18
 
 
 def test_without_masks_there_is_nothing_to_evaluate(tmp_path: Path, phantom_folder: Path, weights: Path) -> None:

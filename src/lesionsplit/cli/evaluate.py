@@ -36,7 +36,8 @@ def evaluate(
 ) -> None:
     """Score heat maps against annotators' masks, beside chance, morphology and the other annotators.
 
-    Writes metrics.json, metrics.csv, metrics.md, the curves (PNG and SVG) and examples.png.
+    Writes metrics.json, metrics.csv, metrics.md, per_slice.csv, the curves (PNG and SVG), and pages of slices:
+    examples.png, worst.png and random.png.
     """
     from lesionsplit.console import bar, say
     from lesionsplit.report.session import evaluate_weights

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import combinations
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
 
-from lesionsplit.data.table import Slice
+from lesionsplit.data.table import Label, Slice
 from lesionsplit.evaluation.bootstrap import Bootstrap, Estimate
 from lesionsplit.evaluation.counts import (
     PixelCounts,
     average_precision,
     best_dice,
     dice_at,
-    level_of,
     lowest_dice,
 )
 from lesionsplit.evaluation.ranking import auroc
-from lesionsplit.evaluation.ranking import average_precision as exact_average_precision
+from lesionsplit.evaluation.slices import AgainstOutline, SliceNumbers, against_outline
 from lesionsplit.images import Float, Mask
-from lesionsplit.reading import lesion_mask, share_of_lung, slice_score, to_levels
+from lesionsplit.reading import lesion_mask, share_of_lung, slice_score
 
 FIXED_THRESHOLD = 0.4
 """The paper's threshold, reported beside the stored one."""
@@ -114,17 +112,17 @@ class AnnotatorTally:
     dices: list[float] = field(default_factory=list)
     prevalences: list[float] = field(default_factory=list)
 
-    def add(self, series: str, scored: Scored, truth: Mask, threshold: float) -> None:
-        """Count one lesion slice."""
+    def add(self, series: str, scored: Scored, truth: Mask, threshold: float) -> AgainstOutline:
+        """Count one lesion slice; returns its own numbers."""
         self.whole.add(series, scored.score, truth)
         self.in_lung.add(series, scored.score[scored.lungs], truth[scored.lungs])
+        numbers = against_outline(scored.score, scored.lungs, truth, threshold)
         if truth.any():
-            levels = to_levels(scored.score)
-            found = levels >= level_of(threshold)
             self.outlined.append(series)
             self.prevalences.append(float(truth.mean()))
-            self.precisions.append(exact_average_precision(levels, truth))
-            self.dices.append(float(2 * np.sum(found & truth) / (np.sum(found) + np.sum(truth))))
+            self.precisions.append(numbers.average_precision)
+            self.dices.append(numbers.dice)
+        return numbers
 
     def summarise(self, threshold: float) -> AgainstAnnotator:
         """Numbers with intervals."""
@@ -149,22 +147,24 @@ class MethodTally:
     annotators: dict[str, AnnotatorTally] = field(default_factory=dict)
     agreed: dict[str, PixelCounts] = field(default_factory=dict)
     """By pair of annotators, ``a and b``: pixels that both or neither outlined."""
-    rows: list[Slice] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    """Slice scores, of each of ``rows``."""
-    fired: list[float] = field(default_factory=list)
-    """Share of lung at the threshold, of each of ``rows``."""
-    means: list[float] = field(default_factory=list)
-    """Mean score in the lungs, of each of ``rows``."""
+    slices: list[SliceNumbers] = field(default_factory=list)
 
     def add(self, row: Slice, scored: Scored, truths: Mapping[str, Mask]) -> None:
         """Count one slice; ``truths`` by annotator, of the score's shape, in the table's order."""
-        self.rows.append(row)
-        self.scores.append(slice_score(scored.score, scored.lungs))
-        self.fired.append(share_of_lung(lesion_mask(scored.score, self.threshold), scored.lungs))
-        self.means.append(float(scored.score[scored.lungs].mean()))
-        for annotator, truth in truths.items():
-            self.annotators.setdefault(annotator, AnnotatorTally()).add(row.series, scored, truth, self.threshold)
+        against = {
+            annotator: self.annotators.setdefault(annotator, AnnotatorTally()).add(
+                row.series, scored, truth, self.threshold
+            )
+            for annotator, truth in truths.items()
+        }
+        numbers = SliceNumbers(
+            row=row,
+            score=slice_score(scored.score, scored.lungs),
+            fired=share_of_lung(lesion_mask(scored.score, self.threshold), scored.lungs),
+            mean=float(scored.score[scored.lungs].mean()),
+            against=against,
+        )
+        self.slices.append(numbers)
         for (one, truth), (other, second) in combinations(list(truths.items())[:2], 2):
             same = truth == second
             self.agreed.setdefault(f"{one} and {other}", PixelCounts()).add(row.series, scored.score[same], truth[same])
@@ -175,19 +175,20 @@ class MethodTally:
 
     def on_slices(self) -> OnSlices:
         """Numbers on normal slices, and on normal against lesion slices."""
-        bootstrap = Bootstrap([row.series for row in self.rows])
+        series = [one.row.series for one in self.slices]
+        bootstrap = Bootstrap(series)
 
-        def mean(values: list[float], label: str) -> Estimate:
-            chosen = [(value, row.series) for value, row in zip(values, self.rows, strict=True) if row.label == label]
-            return bootstrap.mean([value for value, _ in chosen], [series for _, series in chosen])
+        def mean(value: Callable[[SliceNumbers], float], label: Label) -> Estimate:
+            chosen = [one for one in self.slices if one.row.label == label]
+            return bootstrap.mean([value(one) for one in chosen], [one.row.series for one in chosen])
 
-        lesion = [row.label == "lesion" for row in self.rows]
-        weights = bootstrap.weights([row.series for row in self.rows])
+        lesion = [one.row.label == "lesion" for one in self.slices]
+        scores = [one.score for one in self.slices]
         return OnSlices(
-            share_of_lung_fired=mean(self.fired, "normal"),
-            score_of_normal=mean(self.means, "normal"),
-            score_of_lesion=mean(self.means, "lesion"),
-            specificity=mean([float(share < CALLED_NORMAL) for share in self.fired], "normal"),
-            sensitivity=mean([float(share >= CALLED_NORMAL) for share in self.fired], "lesion"),
-            auroc=Estimate.of(auroc(self.scores, lesion), auroc(self.scores, lesion, weights)),
+            share_of_lung_fired=mean(lambda one: one.fired, "normal"),
+            score_of_normal=mean(lambda one: one.mean, "normal"),
+            score_of_lesion=mean(lambda one: one.mean, "lesion"),
+            specificity=mean(lambda one: float(one.fired < CALLED_NORMAL), "normal"),
+            sensitivity=mean(lambda one: float(one.fired >= CALLED_NORMAL), "lesion"),
+            auroc=Estimate.of(auroc(scores, lesion), auroc(scores, lesion, bootstrap.weights(series))),
         )

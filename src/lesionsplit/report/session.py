@@ -15,14 +15,15 @@ from lesionsplit.data.table import Table, read_table
 from lesionsplit.errors import DataError
 from lesionsplit.evaluation.healthy import HealthyTally
 from lesionsplit.evaluation.protocol import Evaluation, evaluate, opening_scores
+from lesionsplit.evaluation.slices import worst
 from lesionsplit.evaluation.tally import MethodTally, Scored
 from lesionsplit.images import write_bytes, write_image
 from lesionsplit.memory import keep_freed_memory
 from lesionsplit.model import digest
 from lesionsplit.predictor import Prediction, Predictor
 from lesionsplit.progress import Progress, silent
-from lesionsplit.report.examples import choose_examples, example_page
-from lesionsplit.report.tables import to_csv, to_json, to_markdown
+from lesionsplit.report.examples import SEED, choose_examples, choose_random, described_page, example_page
+from lesionsplit.report.tables import slices_to_csv, to_csv, to_json, to_markdown
 
 OURS = "lesionsplit"
 MORPHOLOGY = "opening"
@@ -40,7 +41,7 @@ def evaluate_weights(
     progress: Progress = silent,
     say: Callable[[str], None] = lambda _: None,
 ) -> str:
-    """Evaluate weights on a split and write numbers, curves and examples; returns the tables as text.
+    """Evaluate weights on a split and write numbers, curves and pages of slices; returns the tables as text.
 
     Raises:
         DataError, WeightsError, SettingsError: see their messages.
@@ -59,9 +60,18 @@ def evaluate_weights(
     write_bytes(folder / "metrics.json", to_json(evaluation).encode())
     write_bytes(folder / "metrics.csv", to_csv(evaluation).encode())
     write_bytes(folder / "metrics.md", text.encode())
+    slices = tallies[OURS].slices
+    write_bytes(folder / "per_slice.csv", slices_to_csv(slices, table).encode())
     chosen = choose_examples(table)
     predictions = predictor.predict_stream(map(read_slice, chosen))
     write_image(folder / "examples.png", example_page(chosen, predictions, table.annotators))
+    first = table.annotators[0]
+    for name, (heading, described) in {
+        "worst": ("worst first, by wrong share of lung", worst(slices, first, count=20, of_a_series=2)),
+        "random": (f"drawn at random, seed {SEED}", choose_random(slices)),
+    }.items():
+        predictions = predictor.predict_stream(read_slice(one.row) for one in described)
+        write_image(folder / f"{name}.png", described_page(described, predictions, table.annotators, heading))
     if find_spec("matplotlib") is None:
         say("no curves: they need matplotlib (pip install 'lesionsplit[plots]'); all numbers are written")
     else:

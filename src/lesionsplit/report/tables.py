@@ -5,11 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
+from lesionsplit.data.table import Table
 from lesionsplit.evaluation.bootstrap import Estimate
 from lesionsplit.evaluation.protocol import Evaluation
+from lesionsplit.evaluation.slices import SliceNumbers
 
 COLUMNS = ("method", "annotator", "measure", "value", "low", "high")
 MISSING = "-"
@@ -84,6 +90,35 @@ def to_markdown(evaluation: Evaluation) -> str:
             f"closer in {show(known.closer)} of the slices.",
         ]
     return "\n".join(lines) + "\n"
+
+
+def slices_to_csv(slices: Sequence[SliceNumbers], table: Table) -> str:
+    """One row a slice: what is said of it, and against each annotator at the stored threshold.
+
+    Args:
+        slices: one method's, of the table.
+        table: says where images are relative to, and who outlined; nobody did in normal slices.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    measures = {
+        "ap": "average_precision",
+        "dice": "dice",
+        "missed": "missed",
+        "false": "false",
+        "wrong_of_lung": "wrong",
+    }
+    columns = [f"{measure}_{name}" for name in table.annotators for measure in measures]
+    writer.writerow(("image", "series", "label", "slice_score", "share_of_lung", *columns))
+    for one in slices:
+        found = [one.against.get(name) for name in table.annotators]
+        numbers = [
+            getattr(against, attribute) if against else math.nan for against in found for attribute in measures.values()
+        ]
+        shown = ("" if math.isnan(n) else f"{n:.6f}" for n in (one.score, one.fired, *numbers))
+        image = Path(os.path.relpath(one.row.image, table.root)).as_posix()
+        writer.writerow((image, one.row.series, one.row.label, *shown))
+    return text.getvalue()
 
 
 def show(estimate: Estimate, *, interval: bool = True, digits: int = 3) -> str:

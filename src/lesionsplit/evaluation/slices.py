@@ -1,0 +1,104 @@
+"""One slice's numbers: what is wrong in it, at the stored threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from lesionsplit.data.table import Slice
+from lesionsplit.evaluation.counts import level_of
+from lesionsplit.evaluation.ranking import average_precision
+from lesionsplit.images import Float, Mask
+from lesionsplit.reading import to_levels
+
+
+class AgainstOutline(NamedTuple):
+    """A lesion slice's heat map against what one annotator outlined; NaN where there is nothing to divide by."""
+
+    average_precision: float
+    """Over the whole frame; NaN where nothing is outlined, as the next two."""
+
+    dice: float
+    """At the stored threshold, as all that follow."""
+
+    missed: float
+    """Share of the outlined pixels that do not fire."""
+
+    false: float
+    """Share of the pixels that fire that are not outlined; NaN where none fires."""
+
+    missed_of_lung: float
+    """Pixels missed, for each pixel of lung."""
+
+    false_of_lung: float
+    """Pixels that fire falsely, for each pixel of lung."""
+
+    @property
+    def wrong(self) -> float:
+        """Wrong pixels of either kind, for each pixel of lung."""
+        return self.missed_of_lung + self.false_of_lung
+
+
+class SliceNumbers(NamedTuple):
+    """What one method says of one slice."""
+
+    row: Slice
+
+    score: float
+    """The slice score."""
+
+    fired: float
+    """Share of its lung at the stored threshold."""
+
+    mean: float
+    """Mean score in its lungs."""
+
+    against: Mapping[str, AgainstOutline]
+    """By annotator; empty for normal slices."""
+
+    def wrong(self, annotator: str) -> float:
+        """Wrong pixels for each pixel of lung; in a normal slice all that fires is wrong."""
+        return self.against[annotator].wrong if self.against else self.fired
+
+
+def against_outline(score: Float, lungs: Mask, truth: Mask, threshold: float) -> AgainstOutline:
+    """One slice's heat map against one annotator's outline.
+
+    Args:
+        score: 0 to 1, (rows, columns).
+        lungs: of the same shape, at least one pixel set.
+        truth: what is outlined, of the same shape; may be empty.
+        threshold: the score from which a pixel fires.
+    """
+    levels = to_levels(score)
+    found = levels >= level_of(threshold)
+    outlined, fires, lung = (int(np.count_nonzero(mask)) for mask in (truth, found, lungs))
+    missed, false = int(np.count_nonzero(truth & ~found)), int(np.count_nonzero(found & ~truth))
+    return AgainstOutline(
+        average_precision=average_precision(levels, truth),
+        dice=2 * (outlined - missed) / (fires + outlined) if outlined else float("nan"),
+        missed=missed / outlined if outlined else float("nan"),
+        false=false / fires if fires else float("nan"),
+        missed_of_lung=missed / lung,
+        false_of_lung=false / lung,
+    )
+
+
+def worst(slices: Iterable[SliceNumbers], annotator: str, count: int, of_a_series: int) -> list[SliceNumbers]:
+    """The slices with most wrong pixels for each pixel of lung, the worst first; fewer than ``count`` if need be.
+
+    Args:
+        slices: of a split.
+        annotator: whose outlines are taken for the truth in lesion slices.
+        count: how many.
+        of_a_series: how many of one series at most; further ones are near-duplicates.
+    """
+    chosen: list[SliceNumbers] = []
+    taken: dict[str, int] = {}
+    for one in sorted(slices, key=lambda one: -one.wrong(annotator)):
+        if len(chosen) < count and taken.get(one.row.series, 0) < of_a_series:
+            chosen.append(one)
+            taken[one.row.series] = taken.get(one.row.series, 0) + 1
+    return chosen
