@@ -8,7 +8,7 @@ import pytest
 from lesionsplit.data.lungs import read_slice
 from lesionsplit.data.table import Slice, Table
 from lesionsplit.evaluation.slices import AgainstOutline, SliceNumbers
-from lesionsplit.pictures import GAP, HEADING
+from lesionsplit.pictures import GAP, HEADING, text_tile
 from lesionsplit.predictor import Predictor
 from lesionsplit.report.examples import FOUND, TILE, choose_examples, choose_random, describe, described_page
 
@@ -46,7 +46,7 @@ def test_random_ones_are_the_same_for_the_same_seed_and_in_order() -> None:
         (numbers({"a": HALF_MISSED}), "missed 50% of a's outline"),
         (
             numbers({"a": HALF_MISSED._replace(missed_of_lung=0.01), "b": HALF_MISSED}),
-            "25% of what fires is not a's",
+            "fires 25% outside a's outline",
         ),
         (numbers({"a": AgainstOutline(NAN, NAN, NAN, 1.0, 0.0, 0.08)}), "a outlined nothing; fires on 8.0%"),
     ],
@@ -67,6 +67,16 @@ def test_every_annotators_numbers_are_said() -> None:
         "b: missed -, false -",
         "    Dice -, AP -",
     ]
+
+
+def test_the_words_fit_the_tile() -> None:
+    """With names as long as covid-cell's, and as many annotators as there are colours."""
+    all_wrong = AgainstOutline(1.0, 1.0, 1.0, 1.0, 0.5, 0.6)
+    names = ("b_revised", "b", "c", "d")
+    lines = describe(numbers(dict.fromkeys(names, all_wrong), fired=1.0), names)
+    assert len(lines) == 11
+    assert np.array_equal(text_tile(lines, TILE), text_tile(lines, (TILE[0], 2 * TILE[1]))[:, : TILE[1]])
+    assert not np.array_equal(text_tile(lines, TILE), text_tile(lines[:-1], TILE))
 
 
 def test_a_page_has_a_row_a_slice_and_words_before_the_pictures(phantom: Table, weights: Path) -> None:

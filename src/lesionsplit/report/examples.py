@@ -109,7 +109,7 @@ def _sentence(one: SliceNumbers, first: str) -> str:
         return f"{first} outlined nothing; fires on {one.fired:.1%}"
     if numbers.missed_of_lung >= numbers.false_of_lung:
         return f"missed {numbers.missed:.0%} of {first}'s outline"
-    return f"{numbers.false:.0%} of what fires is not {first}'s"
+    return f"fires {numbers.false:.0%} outside {first}'s outline"
 
 
 def _share(value: float) -> str:
