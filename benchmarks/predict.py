@@ -6,9 +6,12 @@ the same network and the same arithmetic. Both print the mean score, by which on
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from rounds import compare, measure, parser
+from scipy import ndimage
 
 from lesionsplit.data.lungs import LungSlice, find_lungs
 from lesionsplit.images import Grey, as_float, as_grey
@@ -31,7 +34,8 @@ def textbook(model: Model, slices: list[Grey]) -> float:
             score, healthy = card.method.read(network, torch.from_numpy(canvas)[None, None])
         change = card.normalisation.undo(healthy[0, 0].numpy()) - card.normalisation.undo(canvas)
         as_grey(np.where(lungs, image + placement.undo(change), image))
-        on_frame = np.where(lungs, placement.undo(score[0, 0].numpy()), 0)
+        reach = 2 * math.ceil(card.method.reach * placement.scale) + 1
+        on_frame = np.where(ndimage.maximum_filter(lungs, reach), placement.undo(score[0, 0].numpy()), 0)
         _ = on_frame >= card.threshold
         scores.append(float(on_frame.mean()))
     return float(np.mean(scores))

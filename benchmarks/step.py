@@ -36,8 +36,8 @@ def textbook(settings: DecompositionSettings, batches: list[Batch]) -> list[floa
         return healthy if objective.judged == "all" else healthy[len(healthy) // 2 :]
 
     losses = []
-    for normal, lesion in batches:
-        images = torch.cat([normal, lesion])
+    for batch in batches:
+        normal, images = batch.normal, batch.images
         with torch.no_grad():
             fake = judged(network(images).healthy)
         partners = fake[torch.randperm(len(fake))[: len(normal)]]

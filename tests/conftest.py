@@ -65,6 +65,14 @@ def covid_cell() -> Path:
 
 
 @pytest.fixture(scope="session")
+def medseg() -> Path:
+    folder = SHARED / "medseg"
+    if not folder.is_dir():
+        pytest.skip(f"the raw slices are not here: {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def card(tiny: RunSettings) -> ModelCard:
     """What a tiny network's weights would say of themselves."""
     return ModelCard(

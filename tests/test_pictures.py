@@ -12,6 +12,7 @@ from lesionsplit.pictures import (
     TEXT,
     grey_tile,
     heat_tile,
+    label,
     outline,
     overlay_tile,
     sheet,
@@ -86,3 +87,12 @@ def test_a_heading_may_have_colours() -> None:
     assert red.any()
     assert blue.any()
     assert np.nonzero(red)[1].max() < np.nonzero(blue)[1].min()
+
+
+def test_a_label_is_in_the_corner_and_nowhere_else() -> None:
+    tile = grey_tile(np.full((60, 200), 0.5, dtype=np.float32))
+    labelled = label(tile, "name")
+    changed = (labelled != tile).any(axis=-1)
+    assert changed[:20, :60].any()
+    assert not changed[20:].any()
+    assert not changed[:, 60:].any()

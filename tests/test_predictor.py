@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from lesionsplit.data.lungs import LungSlice, read_slice
 from lesionsplit.data.table import Table
 from lesionsplit.errors import DataError, SettingsError
 from lesionsplit.images import as_float
+from lesionsplit.methods.synthesis import Calibration, SynthesisSettings
 from lesionsplit.model import Model, ModelCard
+from lesionsplit.networks.additive import AdditiveSettings
 from lesionsplit.predictor import Predictor, choose_device
 from lesionsplit.reading import lesion_mask, share_of_lung, slice_score
 
@@ -116,3 +120,32 @@ def test_a_threshold_out_of_range_is_named(card: ModelCard, threshold: float) ->
 def test_a_device_that_is_not_here_is_named(name: str) -> None:
     with pytest.raises(SettingsError, match="allowed: auto, cpu"):
         choose_device(name)
+
+
+def test_a_raw_slice_with_its_lungs_is_as_a_lung_masked_one(predictor: Predictor, slices: list[LungSlice]) -> None:
+    grey, lungs = slices[0]
+    masked = np.where(lungs, grey, 0).astype(np.uint8)
+    raw = np.where(lungs, grey, 200).astype(np.uint8)
+    expected, found = predictor.predict(masked, lungs), predictor.predict(raw, lungs)
+    np.testing.assert_array_equal(found.score, expected.score)
+    np.testing.assert_array_equal(found.healthy, expected.healthy)
+    assert (raw[~lungs] == 200).all()
+
+
+def test_a_score_may_reach_a_canvas_pixel_beyond_the_lungs_where_the_method_says_so(
+    card: ModelCard, slices: list[LungSlice]
+) -> None:
+    method = SynthesisSettings(
+        network=AdditiveSettings(channels=(4, 6)), calibration=Calibration(faint=1e6, rim=1.0, temperature=1.0)
+    )
+    network = method.build_network()
+    torch.nn.init.constant_(network.decoder.head.bias, 5.0)  # lesion everywhere
+    predictor = Predictor(Model(msgspec.structs.replace(card, method=method), network))
+    grey, lungs = slices[0]
+    one = predictor.predict(grey)
+    scale = card.placement.place(lungs).scale
+    assert scale > 2, "a test of nothing"
+    steps = ndimage.distance_transform_cdt(~lungs, "chessboard")  # pixels to the nearest of the lungs
+    assert one.score[(steps == 1)].max() > 0.5
+    assert not one.score[steps > np.ceil(scale)].any()
+    assert one.share_of_lung <= 1

@@ -5,14 +5,13 @@ from pathlib import Path
 import pytest
 
 from lesionsplit.errors import RunError, SettingsError
-from lesionsplit.networks.critic import Critic
 from lesionsplit.run import Run, RunSettings, read_config
 
 CONFIGS = sorted(path.stem for path in (Path(__file__).parents[1] / "configs").glob("*.toml"))
 
 
 def test_the_packages_settings_are_all_there() -> None:
-    assert CONFIGS == ["demo", "paper", "paper-small", "small"]
+    assert CONFIGS == ["demo", "paper", "paper-small", "small", "supervised", "synthesis"]
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -20,7 +19,7 @@ def test_the_packages_settings_are_sound(name: str) -> None:
     settings = read_config(name)
     stride = settings.method.build_network().encoder.stride
     assert all(side % stride == 0 for side in settings.placement.canvas)
-    Critic(settings.method.critic)
+    settings.method.build()
 
 
 def test_the_paper_is_as_printed() -> None:
@@ -48,14 +47,30 @@ def test_the_small_paper_differs_in_size_only() -> None:
     assert small.training.steps == paper.training.steps
 
 
+def test_the_upper_bound_differs_in_what_it_is_told_only() -> None:
+    bound, weak = read_config("supervised"), read_config("synthesis")
+    assert (bound.method.annotator, weak.method.annotator) == ("a", None)
+    assert bound.placement == weak.placement
+    assert bound.augmentation == weak.augmentation
+    assert bound.training.ema_decay == weak.training.ema_decay
+    batch, drawn_alone = weak.training.batch_size, weak.method.self_training.after
+    shown = drawn_alone * batch + (weak.training.steps - drawn_alone) * 2 * batch  # slices, over a whole run
+    assert bound.training.steps * 2 * bound.training.batch_size == shown
+    for name in ("network", "scanner", "warm_up"):
+        assert getattr(bound.method, name) == getattr(weak.method, name)
+    assert read_config("supervised", ["method.annotator=b"]).method.annotator == "b"
+
+
 def test_a_file_and_changes_to_it(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text("seed = 4\n[training]\nsteps = 30\n")
+    (tmp_path / "mine.toml").write_text("seed = 4\n[training]\nsteps = 30\n[method]\nname = 'decomposition'\n")
     settings = read_config(str(tmp_path / "mine.toml"), ["training.steps=40", "method.objective.fidelity=7"])
     assert (settings.seed, settings.training.steps, settings.method.objective.fidelity) == (4, 40, 7.0)
 
 
 def test_settings_that_are_not_there_are_named() -> None:
-    with pytest.raises(SettingsError, match=r"nothing: no such settings; .* demo, paper, paper-small, small"):
+    with pytest.raises(
+        SettingsError, match=r"nothing: no such settings; .* demo, paper, paper-small, small, supervised, synthesis"
+    ):
         read_config("nothing")
 
 

@@ -40,6 +40,26 @@ def read_grey(path: Path) -> Grey:
         return _grey(image, path)
 
 
+def read_mask_file(path: Path, inside: str) -> Mask:
+    """Read a mask, (rows, columns): True above half of full scale.
+
+    Args:
+        path: a grey image, white on black.
+        inside: what white means, for the message.
+
+    Raises:
+        DataError: the file cannot be read, or has no white but values that are not black.
+    """
+    image = read_grey(path)
+    half = full_scale(image) // 2
+    if 0 < image.max() <= half:  # classes 0, 1, 2 for one: all of them would count as black
+        raise DataError(
+            f"mask {path} has values up to {image.max()}; allowed: 0 for outside and {full_scale(image)} for {inside}"
+        )
+    mask: Mask = image > half
+    return mask
+
+
 class Header(NamedTuple):
     """What a file's first bytes say of its image."""
 

@@ -17,6 +17,16 @@ def weighted_sum(terms: Terms, weights: Mapping[str, float]) -> Tensor:
     return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
 
 
+def overlap_loss(chance: Tensor, truth: Tensor) -> Tensor:
+    """One less the soft Dice of two batches (B, 1, H, W), 0 to 1, over all of their pixels; a scalar.
+
+    One pixel is added above and below the line, so that nothing found where nothing is costs nothing.
+    """
+    both = (chance * truth).sum()
+    loss: Tensor = 1 - (2 * both + 1) / (chance.sum() + truth.sum() + 1)
+    return loss
+
+
 def edge_weight(image: Tensor) -> Tensor:
     """``(1 + |Sobel|)**2`` of (B, 1, H, W), same shape: how much more an edge counts (authors' code).
 

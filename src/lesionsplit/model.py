@@ -19,7 +19,7 @@ from lesionsplit.data.placement import PlacementSettings
 from lesionsplit.errors import SettingsError, WeightsError
 from lesionsplit.images import write_bytes
 from lesionsplit.methods.base import Reading
-from lesionsplit.methods.decomposition import DecompositionSettings
+from lesionsplit.methods.table import AnyMethod
 from lesionsplit.settings import Settings, from_table, to_table
 
 KEY = "lesionsplit"
@@ -32,7 +32,7 @@ class ModelCard(Settings, frozen=True):
     format: Literal[1]
     """Raised when a file can no longer be read as before."""
 
-    method: DecompositionSettings
+    method: AnyMethod
     placement: PlacementSettings
     normalisation: Normalisation
     threshold: Annotated[float, Meta(gt=0, le=1)]

@@ -62,6 +62,15 @@ def outline(tile: Tile, mask: Mask, colour: Colour) -> Tile:
     return drawn
 
 
+def label(tile: Tile, text: str) -> Tile:
+    """The tile with words in its upper left corner."""
+    picture = Image.fromarray(tile)
+    ImageDraw.Draw(picture).text(
+        (3, 1), text, fill=TEXT, font=ImageFont.load_default(size=13), stroke_width=1, stroke_fill=BACKGROUND
+    )
+    return np.array(picture)
+
+
 Heading: TypeAlias = str | Sequence[tuple[str, Colour]]
 """Words over a column, or several with a colour each."""
 

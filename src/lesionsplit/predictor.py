@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy import ndimage
 
-from lesionsplit.data.lungs import LungSlice, find_lungs
+from lesionsplit.data.lungs import LungSlice, find_lungs, lung_masked
 from lesionsplit.data.placement import Placement
 from lesionsplit.errors import DataError, SettingsError
 from lesionsplit.images import Float, Grey, Mask, as_float, as_grey
@@ -27,7 +29,7 @@ class Prediction:
     """What is found in one slice; every image is (rows, columns) as the input's."""
 
     score: Float
-    """0 to 1, raw: comparable between slices; 0 outside the lungs."""
+    """0 to 1, raw: comparable between slices; 0 outside the lungs, but for a rim that some methods reach."""
 
     mask: Mask
     """Where the score reaches the model's threshold."""
@@ -83,11 +85,12 @@ class Predictor:
         return cls(Model.load(None if weights is None else Path(weights)), device=device, threshold=threshold)
 
     def predict(self, image: Grey, lungs: Mask | None = None) -> Prediction:
-        """Predict one slice, (rows, columns), 8 or 16 bit, black outside the lungs.
+        """Predict one slice, (rows, columns), 8 or 16 bit, black outside the lungs; or raw, with its lungs.
 
         Args:
             image: the slice.
-            lungs: where its lungs are, (rows, columns); by default all that is not black.
+            lungs: where its lungs are, (rows, columns), outside of which it is taken for black; by default all
+                that is not black.
 
         Raises:
             DataError: the slice or its lungs are of another type or shape, there is no lung, or the slice is
@@ -101,7 +104,7 @@ class Predictor:
             raise DataError(
                 f"the lungs are {lungs.dtype} {lungs.shape}; allowed: bool {image.shape}, with at least one pixel set"
             )
-        (prediction,) = self.predict_stream([LungSlice(image, lungs)])
+        (prediction,) = self.predict_stream([lung_masked(image, lungs)])
         return prediction
 
     def predict_stream(self, slices: Iterable[LungSlice]) -> Iterator[Prediction]:
@@ -139,7 +142,8 @@ class Predictor:
         normalisation = self.model.card.normalisation
         change = normalisation.undo(healthy) - normalisation.undo(placed.canvas)
         whole = np.where(lungs, placed.grey + placed.placement.undo(change), placed.grey)
-        on_frame = np.where(lungs, placed.placement.undo(score).clip(0, 1), 0).astype(np.float32)
+        reached = _widen(lungs, self.model.card.method.reach * placed.placement.scale)
+        on_frame = np.where(reached, placed.placement.undo(score).clip(0, 1), 0).astype(np.float32)
         return Prediction(
             score=on_frame,
             mask=lesion_mask(on_frame, self.threshold),
@@ -156,6 +160,13 @@ class _Placed:
     grey: Float
     placement: Placement
     canvas: Float
+
+
+def _widen(lungs: Mask, pixels: float) -> Mask:
+    """The lungs and what lies within so many pixels of them, rows and columns alike."""
+    size = 2 * math.ceil(pixels) + 1
+    wider: Mask = ndimage.maximum_filter(lungs, size) if size > 1 else lungs
+    return wider
 
 
 def _take(slices: Iterator[_Placed]) -> list[_Placed]:

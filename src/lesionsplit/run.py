@@ -32,6 +32,7 @@ from lesionsplit.data.placement import PlacementSettings
 from lesionsplit.errors import DataError, RunError, SettingsError
 from lesionsplit.images import write_bytes
 from lesionsplit.methods.decomposition import DecompositionSettings
+from lesionsplit.methods.table import AnyMethod
 from lesionsplit.settings import Settings, read_settings, to_toml
 
 SETTINGS = "settings.toml"
@@ -68,7 +69,7 @@ class RunSettings(Settings, frozen=True):
     seed: Annotated[int, Meta(ge=0)] = 0
     placement: PlacementSettings = PlacementSettings()
     augmentation: Augmentation = Augmentation()
-    method: DecompositionSettings = DecompositionSettings()
+    method: AnyMethod = DecompositionSettings()
     training: TrainingSettings = TrainingSettings()
 
     def __post_init__(self) -> None:

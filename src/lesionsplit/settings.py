@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 import tomli_w
@@ -55,7 +55,7 @@ def from_table(kind: type[S], table: Mapping[str, Any], *, source: str) -> S:
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"{source}: {_explain(kind, str(error))}") from None
+        raise SettingsError(f"{source}: {_explain(kind, table, str(error))}") from None
 
 
 def to_table(settings: Settings) -> dict[str, Any]:
@@ -91,33 +91,50 @@ def _override(table: dict[str, Any], override: str) -> None:
     table[name] = value
 
 
-def _explain(kind: type[Settings], message: str) -> str:
+def _explain(kind: type[Settings], table: Mapping[str, Any], message: str) -> str:
     """Turn msgspec's account of an error into one that names the setting and lists what is allowed."""
     problem, _, path = message.partition(" - at `$")
     place = path.strip("`").lstrip(".")
     if problem.startswith("Object contains unknown field"):
         unknown = problem.split("`")[1]
-        table = _table_at(kind, place)
-        return (
-            f"unknown setting {'.'.join(filter(None, (place, unknown)))}; "
-            f"allowed here: {', '.join(table.__struct_fields__)}"
-        )
+        allowed = _table_at(kind, table, place).__struct_fields__
+        return f"unknown setting {'.'.join(filter(None, (place, unknown)))}; allowed here: {', '.join(allowed)}"
+    if problem.startswith("Object missing required field"):
+        place = ".".join(filter(None, (place, problem.split("`")[1])))
+        problem = "is missing"
     *tables, name = place.split(".")
-    choices = _choices(_table_at(kind, ".".join(tables)), name.partition("[")[0])
+    choices = _choices(_kinds(kind, table, ".".join(tables)), name.partition("[")[0])
     return f"{place}: {problem[:1].lower()}{problem[1:]}" + (f"; allowed: {choices}" if choices else "")
 
 
-def _table_at(kind: type[Settings], place: str) -> type[Settings]:
+def _table_at(kind: type[Settings], table: Mapping[str, Any], place: str) -> type[Settings]:
+    """The settings that a place in a table is read as: of several kinds, the one whose tag the table has."""
+    kinds = _kinds(kind, table, place)
     for part in filter(None, place.split(".")):
-        field = {field.name: field.type for field in msgspec.structs.fields(kind)}.get(part)
-        if not (isinstance(field, type) and issubclass(field, Settings)):
-            break
-        kind = field
-    return kind
+        table = table.get(part, {})
+    tags = {_tag(one): one for one in kinds}
+    return tags.get(str(table.get(str(kinds[0].__struct_config__.tag_field))), kinds[0])
 
 
-def _choices(kind: type[Settings], name: str) -> str:
-    field = {field.name: field.type for field in msgspec.structs.fields(kind)}.get(name)
+def _kinds(kind: type[Settings], table: Mapping[str, Any], place: str) -> list[type[Settings]]:
+    """Every kind of settings that may stand at a place in a table; the last known one's where it leads nowhere."""
+    *above, name = place.split(".")
+    if not name:
+        return [kind]
+    parent = _table_at(kind, table, ".".join(above))
+    field = {field.name: field.type for field in msgspec.structs.fields(parent)}.get(name)
+    kinds = [one for one in get_args(field) or (field,) if isinstance(one, type) and issubclass(one, Settings)]
+    return kinds or [parent]
+
+
+def _tag(kind: type[Settings]) -> str:
+    return str(kind.__struct_config__.tag)
+
+
+def _choices(kinds: list[type[Settings]], name: str) -> str:
+    if name == kinds[0].__struct_config__.tag_field:
+        return ", ".join(sorted(map(_tag, kinds)))
+    field = {field.name: field.type for field in msgspec.structs.fields(kinds[0])}.get(name)
     info = msgspec.inspect.type_info(field) if field is not None else None
     if isinstance(info, msgspec.inspect.LiteralType):
         return ", ".join(sorted(map(str, info.values)))

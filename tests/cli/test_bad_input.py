@@ -16,7 +16,7 @@ Call = Callable[..., tuple[int, str]]
 
 TINY = (
     *("--set", "placement.rows=32", "--set", "placement.columns=48", "--set", "placement.frame=56"),
-    *("--set", "method.network.channels=[4,6]", "--set", "method.critic.channels=[4,4,6,6]"),
+    *("--set", "method.network.channels=[4,6]"),
     *("--set", "training.batch_size=2", "--steps", "1", "--device", "cpu"),
 )
 
@@ -124,6 +124,37 @@ def binary_table(data: Path) -> None:
     (data / "slices.csv").write_bytes(b"\xff\xfe\x00image")
 
 
+def with_lungs(data: Path, lungs: np.ndarray) -> None:  # type: ignore[type-arg]
+    path = first_train_image(data)
+    Image.fromarray(lungs).save(data / "lungs.png")
+    lines = (data / "slices.csv").read_text().splitlines()
+    name = path.relative_to(data).as_posix()
+    added = [line + (",lungs.png" if line.startswith(f"{name},") else ",") for line in lines[1:]]
+    (data / "slices.csv").write_text("\n".join([f"{lines[0]},lungs", *added]) + "\n")
+
+
+def missing_lungs(data: Path) -> None:
+    with_lungs(data, np.full((128, 128), 255, dtype=np.uint8))
+    (data / "lungs.png").unlink()
+
+
+def unreadable_lungs(data: Path) -> None:
+    with_lungs(data, np.full((128, 128), 255, dtype=np.uint8))
+    (data / "lungs.png").write_text("not an image")
+
+
+def lungs_of_another_shape(data: Path) -> None:
+    with_lungs(data, np.full((64, 64), 255, dtype=np.uint8))
+
+
+def empty_lungs(data: Path) -> None:
+    with_lungs(data, np.zeros((128, 128), dtype=np.uint8))
+
+
+def lungs_as_classes(data: Path) -> None:
+    with_lungs(data, np.full((128, 128), 1, dtype=np.uint8))
+
+
 BAD_DATA = {
     missing_image: "is missing",
     unreadable_image: "cannot be read",
@@ -138,6 +169,11 @@ BAD_DATA = {
     series_in_two_splits: "is in split",
     mask_of_another_shape: "50 x 128 pixels and the image 128 x 128",
     missing_mask: "no such file",
+    missing_lungs: "lungs.png is missing",
+    unreadable_lungs: "is not an image",
+    lungs_of_another_shape: "have 64 x 64 pixels and the image 128 x 128; lungs must have the image's shape",
+    empty_lungs: "are empty; leave slices without lung out",
+    lungs_as_classes: "has values up to 1; allowed: 0 for outside and 255 for lung",
     missing_column: "lacks the column label",
     empty_table: "lists no slice",
     binary_table: "cannot be read",
@@ -160,17 +196,73 @@ def test_bad_data_is_one_line_that_names_the_row(call: Call, data: Path, spoil: 
     assert not list(data.parent.glob("cache/*/*")), "half a cache was written"
 
 
+BOUND = (
+    *("--config", "supervised", "--set", "method.network.channels=[4,6]", "--set", "placement.rows=32"),
+    *("--set", "placement.columns=48", "--set", "placement.frame=56", "--set", "training.batch_size=2"),
+    *("--steps", "1", "--device", "cpu"),
+)
+
+
+def unreadable_mask(data: Path) -> None:
+    path = data / "masks-a" / first_train_image(data).name
+    path.write_bytes(path.read_bytes()[:48])
+
+
+def no_mask(data: Path) -> None:
+    edit(data, f"masks-a/{first_train_image(data).name}", "")
+
+
+def no_masks(data: Path) -> None:
+    (data / "slices.csv").write_text((data / "slices.csv").read_text().replace("mask_a", "mask_c"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (unreadable_mask, "cannot be read"),
+        (no_mask, "has no mask of annotator 'a'; found: b, b_revised; a supervised training needs one"),
+        (no_masks, "has no masks of annotator 'a' in split 'train'; found: c, b, b_revised; choose another"),
+    ],
+    ids=lambda given: getattr(given, "__name__", ""),
+)
+def test_an_upper_bound_without_its_masks(call: Call, data: Path, spoil: Callable[[Path], None], message: str) -> None:
+    spoil(data)
+    code, said = call("train", "--data", data, "--run", data.parent / "run", "--cache", data.parent / "cache", *BOUND)
+    assert (code, said.count("\n")) == (2, 1), said
+    assert message in said
+    assert not (data.parent / "run").exists()
+    assert not list(data.parent.glob("cache/*/*"))
+
+
+def test_an_upper_bound_says_so_before_it_starts(call: Call, data: Path, tmp_path: Path) -> None:
+    code, said = call("train", "--data", data, "--run", tmp_path / "run", "--cache", tmp_path / "cache", *BOUND)
+    assert code == 0, said
+    expected = (
+        "trains on masks of annotator a of the train split: a supervised upper bound, not a weakly supervised method"
+    )
+    assert said.splitlines()[0] == expected
+    assert said.count("upper bound") == 1
+
+
 def test_bad_settings(call: Call, data: Path, tmp_path: Path) -> None:
     wrong = {
         ("--config", "nothing"): "no such settings; give a .toml file, or one of",
         ("--set", "training.step=3"): "training",
         ("--set", "training.steps=many"): "steps",
         ("--set", "training.steps"): "training.steps",
-        ("--set", "method.critic.norm=batch"): "batch normalisation ties the slices of a batch together",
-        ("--set", "method.objective.distance=l3"): "l1, l2",
-        ("--set", "placement.rows=190"): "both sides must be multiples of 4",
+        (
+            "--config",
+            "small",
+            "--set",
+            "method.critic.norm=batch",
+        ): "batch normalisation ties the slices of a batch together",
+        ("--config", "small", "--set", "method.objective.distance=l3"): "l1, l2",
+        ("--set", "placement.rows=190"): "both sides must be multiples of 16",
         ("--device", "gpu"): "allowed: auto, cpu",
         ("--steps", "0"): "steps",
+        ("--set", "method.annotator=a"): "unknown setting method.annotator",
+        ("--set", "method.name=supervised"): "method",
+        ("--config", "supervised", "--set", 'method.annotator=""'): "method.annotator",
         ("--resume",): "holds no run",
         ("--resume", "--config", "demo"): "only --steps may change",
     }
@@ -245,6 +337,41 @@ def test_one_bad_file_is_exit_code_one(call: Call, data: Path, tmp_path: Path, w
     assert code == 1
     assert said.count("is not an image") == 1
     assert len((tmp_path / "out/predictions.csv").read_text().splitlines()) == 36  # a header and the other 35
+
+
+def test_bad_lungs(call: Call, data: Path, tmp_path: Path, weights: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for arguments, message in (
+        ((tmp_path / "nowhere",), "no such file or folder"),
+        ((tmp_path / "empty",), "has no image in it"),
+        ((data / "images", "-o", data / "images"), "holds slices that are given"),
+        ((), "Missing argument"),
+    ):
+        code, said = call("lungs", "-o", tmp_path / "out", *arguments)
+        assert (code, said.count("\n")) == (2, 1), said
+        assert message in said
+        assert not (tmp_path / "out").exists(), arguments
+    code, said = call(
+        "predict", data / "images", "--lungs", tmp_path / "no", "--weights", weights, "-o", tmp_path / "p"
+    )
+    assert (code, said.count("\n")) == (2, 1), said
+    assert "give the one that `lesionsplit lungs` wrote" in said
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_slice_without_lung_is_exit_code_one(call: Call, tmp_path: Path) -> None:
+    rows, columns = np.ogrid[:60, :80]
+    chest = np.where(((rows - 30) / 28) ** 2 + ((columns - 40) / 38) ** 2 < 1, 200, 10).astype(np.uint8)
+    (tmp_path / "raw").mkdir()
+    Image.fromarray(chest).save(tmp_path / "raw/belly.png")
+    chest[18:42, 14:32] = chest[18:42, 48:66] = 60
+    Image.fromarray(chest).save(tmp_path / "raw/chest.png")
+    code, said = call("lungs", tmp_path / "raw", "-o", tmp_path / "out")
+    assert code == 1
+    assert said.splitlines()[0].startswith(f"{tmp_path / 'raw/belly.png'}: no lung found")
+    assert "lungs found in 1 slices, in 1 none could be found" in said
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"chest_lungs.png", "lungs.png"}
+    assert call("lungs", tmp_path / "raw/chest.png", "-o", tmp_path / "other")[0] == 0
 
 
 def test_bad_phantoms(call: Call, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("settings") / "mine.toml"
     path.write_text(
         "[placement]\nrows = 32\ncolumns = 48\nframe = 56\n"
+        '[method]\nname = "decomposition"\n'
         '[method.network]\nchannels = [4, 6]\nnorm = "none"\nstart = "identity"\n'
         '[method.critic]\nchannels = [4, 4, 6, 6]\nnorm = "layer"\n'
         "[training]\nsteps = 6\nbatch_size = 2\nlog_every = 2\nema_decay = 0.5\n"
@@ -77,7 +78,7 @@ def test_help_is_quick_and_loads_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
     shown = run("--help")
     assert shown.returncode == 0
-    for command in ("train", "evaluate", "predict", "phantom"):
+    for command in ("train", "evaluate", "predict", "lungs", "phantom"):
         assert command in shown.stdout
         assert run(command, "--help").returncode == 0
 

@@ -72,3 +72,19 @@ def test_grey_stays_in_range() -> None:
 def test_every_slice_is_changed_on_its_own(blob: torch.Tensor) -> None:
     changed = apply(blob, gain=0.2)
     assert len({round(float(one.max()), 5) for one in changed}) == 8
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_outline_moves_with_its_slice_to_the_bit(blob: torch.Tensor, seed: int) -> None:
+    moves = {"flip": True, "rotation": 20.0, "scale": 0.2, "shift": 0.1}
+    moved = apply(torch.cat([blob, blob], dim=1), seed, **moves)
+    assert torch.equal(moved[:, :1], moved[:, 1:])
+    assert torch.equal(moved[:, :1], apply(blob, seed, **moves))
+    assert not torch.equal(moved[:, :1], blob)
+
+
+def test_grey_changes_leave_an_outline_as_it_is(blob: torch.Tensor) -> None:
+    changes = {"rotation": 20.0, "gain": 0.2, "offset": 0.1}
+    changed = apply(torch.cat([blob, blob], dim=1), **changes)
+    assert torch.equal(changed[:, :1], apply(blob, **changes))
+    assert torch.equal(changed[:, 1:], apply(blob, rotation=20.0))

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +96,19 @@ def test_a_changed_file_rebuilds_and_the_stale_entry_goes(tmp_path: Path) -> Non
     assert before.images[0].max() == 2 * after.images[0].max()  # who has the old one open keeps it
 
 
+def test_changed_lungs_rebuild(tmp_path: Path) -> None:
+    table = data_set(tmp_path / "data")
+    lungs = np.zeros((64, 64), dtype=np.uint8)
+    lungs[16:48, 20:32] = 255
+    Image.fromarray(lungs).save(tmp_path / "lungs.png")
+    halved = replace(table, slices=tuple(replace(row, lungs=tmp_path / "lungs.png") for row in table))
+    prints = [prepare(one, PLACEMENT, folder=tmp_path / "cache").fingerprint for one in (table, halved)]
+    Image.fromarray(np.maximum(lungs, np.roll(lungs, 4, axis=1))).save(tmp_path / "lungs.png")
+    os.utime(tmp_path / "lungs.png", ns=(1, 1))
+    prints.append(prepare(halved, PLACEMENT, folder=tmp_path / "cache").fingerprint)
+    assert len(set(prints)) == 3
+
+
 def test_the_fingerprint_is_of_the_data_and_not_of_the_place(tmp_path: Path) -> None:
     one = prepare(data_set(tmp_path / "one"), PLACEMENT, folder=tmp_path / "cache")
     two = prepare(data_set(tmp_path / "two"), PLACEMENT, folder=tmp_path / "cache")
@@ -115,6 +130,51 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match=r"the cache cannot be written .* choose another with --cache"):
         prepare(data_set(tmp_path / "data"), PLACEMENT, folder=tmp_path / "file")
+
+
+def test_outlines_are_placed_as_their_slices_are(tmp_path: Path, phantom: Table) -> None:
+    """Annotator a's masks have half the resolution; in normal slices nothing is outlined."""
+    train = phantom.supervised_by("a").split("train")
+    prepared = prepare(train, PLACEMENT, annotator="a", folder=tmp_path)
+    assert isinstance(prepared.outlines, np.memmap)
+    assert (prepared.outlines.shape, prepared.outlines.dtype) == (prepared.images.shape, np.uint8)
+    for row, outline in zip(train, prepared.outlines, strict=True):
+        expected = np.zeros(PLACEMENT.canvas, dtype=np.uint8)
+        if row.label == "lesion":
+            coarse = np.array(Image.open(row.masks["a"])) // 255
+            mask = np.repeat(np.repeat(coarse, 2, axis=0), 2, axis=1).astype(np.float32)
+            expected = as_grey(PLACEMENT.place(read_grey(row.image) > 8).apply(mask))
+        np.testing.assert_array_equal(outline, expected)
+    assert prepared.outlines.max() == 255
+
+
+def test_outlines_are_an_entry_of_their_own(tmp_path: Path, phantom: Table) -> None:
+    """Whoever asks for none gets the entry that there always was, and none of the others goes."""
+    clean = prepare(phantom.without_masks().split("train"), PLACEMENT, folder=tmp_path)
+    (known,) = entries(tmp_path)
+    prepared = [
+        prepare(phantom.supervised_by(name).split("train"), PLACEMENT, annotator=name, folder=tmp_path)
+        for name in ("a", "b")
+    ]
+    assert len(entries(tmp_path)) == 3
+    assert known in entries(tmp_path)
+    assert not (tmp_path / known / "outlines.npy").exists()
+    assert prepare(phantom.split("train"), PLACEMENT, folder=tmp_path).outlines is None
+    assert len({one.fingerprint for one in (clean, *prepared)}) == 3
+    for one in prepared:
+        np.testing.assert_array_equal(one.images, clean.images)
+
+
+def test_a_changed_mask_is_other_data(tmp_path: Path, phantom_folder: Path) -> None:
+    shutil.copytree(phantom_folder, tmp_path / "data")
+    table = read_table(tmp_path / "data").supervised_by("b").split("train")
+    before = prepare(table, PLACEMENT, annotator="b", folder=tmp_path / "cache")
+    path = table.labelled("lesion").slices[0].masks["b"]
+    Image.fromarray(np.zeros_like(np.array(Image.open(path)))).save(path)
+    os.utime(path, ns=(1, 1))
+    after = prepare(table, PLACEMENT, annotator="b", folder=tmp_path / "cache")
+    assert after.fingerprint != before.fingerprint
+    assert len(entries(tmp_path / "cache")) == 1
 
 
 PREPARE = """

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 from lesionsplit.data.lungs import bounding_box, find_lungs, read_slice
-from lesionsplit.data.table import Table
+from lesionsplit.data.table import Slice, Table
 from lesionsplit.errors import DataError
 
 
@@ -45,3 +49,50 @@ def test_bounding_box() -> None:
     mask = np.zeros((9, 9), dtype=bool)
     mask[2, 3] = mask[6, 7] = True
     assert bounding_box(mask) == (2, 3, 5, 5)
+
+
+@pytest.fixture
+def raw(tmp_path: Path, phantom: Table) -> Slice:
+    """A slice that nobody has lung-masked, with a file of its lungs."""
+    image = np.arange(100, 124, dtype=np.uint8).reshape(4, 6)
+    lungs = np.zeros((4, 6), dtype=np.uint8)
+    lungs[1:3, 2:4] = 255
+    Image.fromarray(image).save(tmp_path / "raw.png")
+    Image.fromarray(lungs).save(tmp_path / "lungs.png")
+    return replace(phantom.slices[0], image=tmp_path / "raw.png", lungs=tmp_path / "lungs.png")
+
+
+def test_lungs_of_their_own_make_the_rest_black(raw: Slice) -> None:
+    grey, lungs = read_slice(raw)
+    assert np.argwhere(lungs).tolist() == [[1, 2], [1, 3], [2, 2], [2, 3]]
+    assert grey[lungs].tolist() == [108, 109, 114, 115]
+    assert not grey[~lungs].any()
+    assert grey.dtype == np.uint8
+
+
+def test_black_inside_such_lungs_is_lung(raw: Slice) -> None:
+    Image.fromarray(np.zeros((4, 6), dtype=np.uint8)).save(raw.image)
+    assert read_slice(raw).lungs.sum() == 4
+
+
+@pytest.mark.parametrize(
+    ("lungs", "message"),
+    [
+        (np.zeros((4, 6), dtype=np.uint8), "lungs {} are empty; leave slices without lung out"),
+        (np.full((4, 6), 2, dtype=np.uint8), "mask {} has values up to 2; allowed: 0 for outside and 255 for lung"),
+        (np.full((4, 4), 255, dtype=np.uint8), "lungs {} have 4 x 4 pixels and the image 4 x 6"),
+    ],
+)
+def test_bad_lungs_name_the_row(raw: Slice, lungs: np.ndarray, message: str) -> None:  # type: ignore[type-arg]
+    assert raw.lungs is not None
+    Image.fromarray(lungs).save(raw.lungs)
+    with pytest.raises(DataError) as caught:
+        read_slice(raw)
+    assert str(caught.value).startswith(f"{raw.place}: {message.format(raw.lungs)}")
+
+
+def test_broken_lungs_name_the_row(raw: Slice) -> None:
+    assert raw.lungs is not None
+    raw.lungs.write_text("broken")
+    with pytest.raises(DataError, match=r"slices.csv line \d+ .*lungs.png: is not an image"):
+        read_slice(raw)

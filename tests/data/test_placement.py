@@ -89,3 +89,9 @@ def test_canvas_values_are_where_the_points_say() -> None:
     canvas = np.stack([placement.apply(rows), placement.apply(columns)])
     expected = placement.to_frame((80.5, 120.5))  # the middle of a canvas pixel
     np.testing.assert_allclose(canvas[:, 80, 120] + 0.5, expected, atol=0.1)
+
+
+def test_the_scale_is_input_pixels_a_canvas_pixel() -> None:
+    placement = LUNGS.place(lungs(512, 512, (150, 100, 200, 320)))
+    assert placement.scale == max(308 / 192, 410 / 256)
+    assert FRAME.place(lungs(512, 512, (100, 100, 200, 300))).scale == 2

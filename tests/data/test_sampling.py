@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,6 +74,48 @@ def test_batches_are_in_network_grey() -> None:
     batch = Sampler(prepared, STILL, batch_size=2, seed=0).draw(0)
     assert batch.normal.shape == batch.lesion.shape == (2, 1, 4, 4)
     torch.testing.assert_close(batch.normal, torch.full((2, 1, 4, 4), 0.5 / 0.75))
+
+
+def test_without_outlines_a_batch_has_none(slices: PreparedSlices) -> None:
+    assert Sampler(slices, Augmentation(), batch_size=2, seed=0).draw(0).outlined is None
+
+
+@pytest.fixture
+def outlined_slices() -> PreparedSlices:
+    """Four normal slices, and four with lesion that are white where they are outlined."""
+    images = np.zeros((8, 24, 32), dtype=np.uint8)
+    for number in range(8):
+        images[number, 4 : 12 + number, 6:20] = 255
+    lesion = np.arange(8) >= 4
+    return PreparedSlices(
+        images=images,
+        labels=lesion,
+        outlines=images * lesion[:, None, None].astype(np.uint8),
+        normalisation=Normalisation(mean=0.0, std=1 / 3),
+        fingerprint="",
+    )
+
+
+def test_outlines_are_those_of_the_lesion_slices_as_augmented(outlined_slices: PreparedSlices) -> None:
+    moving = Augmentation(rotation=20.0, scale=0.2, shift=0.1, gain=0.0, offset=0.0)
+    sampler = Sampler(outlined_slices, moving, batch_size=3, seed=0)
+    for step in range(10):
+        batch = sampler.draw(step)
+        assert batch.outlined is not None
+        assert batch.outlined.shape == batch.lesion.shape
+        assert torch.equal(batch.outlined, (batch.lesion >= 0.5).float())
+
+
+def test_outlines_change_nothing_about_the_slices(outlined_slices: PreparedSlices) -> None:
+    without = replace(outlined_slices, outlines=None)
+    ours, theirs = (Sampler(one, Augmentation(), batch_size=3, seed=0) for one in (outlined_slices, without))
+    for step in range(3):
+        assert torch.equal(ours.draw(step).images, theirs.draw(step).images)
+
+
+def test_all_slices_of_a_batch_have_the_normal_ones_first(slices: PreparedSlices) -> None:
+    batch = Sampler(slices, STILL, batch_size=3, seed=0).draw(0)
+    assert numbers(batch.images) == numbers(batch.normal) + numbers(batch.lesion)
 
 
 def test_a_stretch_may_cross_rounds() -> None:

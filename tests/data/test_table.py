@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,59 @@ def test_without_masks_nothing_but_labels_is_left(folder: Path) -> None:
     table = read(folder, GOOD).without_masks()
     assert table.annotators == ()
     assert all(row.masks == {} and row.healthy is None for row in table)
+
+
+LUNGS = "image,label,split,series,lungs,mask_a\n"
+
+
+def test_lungs_are_no_lesion_mask(folder: Path) -> None:
+    picture(folder / "l/2.png")
+    table = read(folder, "images/1.png,normal,train,s1,,\nimages/2.png,lesion,val,s2, l/2.png ,a/2.png\n", LUNGS)
+    assert [row.lungs for row in table] == [None, folder / "l/2.png"]
+    assert table.annotators == ("a",)
+    assert [row.lungs for row in table.without_masks()] == [None, folder / "l/2.png"]
+
+
+@pytest.mark.parametrize("shape", [(8, 7), (4, 4), (16, 16)])
+def test_lungs_of_another_shape_are_refused(folder: Path, shape: tuple[int, int]) -> None:
+    picture(folder / "l/2.png", shape)
+    with pytest.raises(DataError) as caught:
+        read(folder, "images/2.png,lesion,val,s2,l/2.png,\n", LUNGS)
+    assert f"line 2 (images/2.png): lungs {folder}/l/2.png have {shape[0]} x {shape[1]} pixels and the image 8 x 8" in (
+        str(caught.value)
+    )
+
+
+def test_missing_lungs_are_named(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"line 2 \(images/2.png\): lungs .*/l/2.png is missing"):
+        read(folder, "images/2.png,lesion,val,s2,l/2.png,\n", LUNGS)
+
+
+def test_an_upper_bound_sees_one_annotators_masks_of_train_and_no_other(phantom: Table) -> None:
+    given = phantom.supervised_by("b")
+    assert given.annotators == ("b",)
+    for row, before in zip(given, phantom, strict=True):
+        seen = row.split == "train" and row.label == "lesion"
+        assert row == replace(before, healthy=None, masks={"b": before.masks["b"]} if seen else {})
+
+
+def test_an_upper_bound_needs_an_annotator_that_is_there(phantom: Table) -> None:
+    with pytest.raises(DataError, match=r"no masks of annotator 'c' in split 'train'; found: a, b, b_revised; choose"):
+        phantom.supervised_by("c")
+    with pytest.raises(DataError, match=r"no masks of annotator 'a' in split 'train'; found: nobody's; choose"):
+        phantom.without_masks().supervised_by("a")
+
+
+def test_an_upper_bound_needs_every_lesion_slice_of_train_outlined(phantom: Table) -> None:
+    at = next(i for i, row in enumerate(phantom) if row.split == "train" and row.label == "lesion")
+    rows = list(phantom)
+    rows[at] = replace(rows[at], masks={"b": rows[at].masks["b"]})
+    lacking = replace(phantom, slices=tuple(rows))
+    with pytest.raises(
+        DataError, match=rf"slices.csv line {at + 2} .* has no mask of annotator 'a'; found: b; a super"
+    ):
+        lacking.supervised_by("a")
+    assert lacking.supervised_by("b").annotators == ("b",)
 
 
 def test_the_phantoms_table_is_like_covid_cells(phantom: Table) -> None:

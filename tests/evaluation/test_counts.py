@@ -7,6 +7,7 @@ import pytest
 from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve
 
 from lesionsplit.evaluation.counts import (
+    STARTS,
     PixelCounts,
     average_precision,
     best_dice,
@@ -54,9 +55,46 @@ def test_counting_in_parts_is_counting_at_once() -> None:
         parts.add(f"s{number % 3}", score[piece], truth[piece])
     np.testing.assert_array_equal(parts.total, counted(score, truth).total)
     assert sorted(parts.by_series) == ["s0", "s1", "s2"]
-    coarse = sum(parts.by_series.values())
-    assert coarse.sum() == len(score)
-    assert average_precision(coarse) == pytest.approx(average_precision(parts.total), abs=2e-3)
+    assert sum(parts.by_series.values()).sum() == len(score)
+
+
+SPREADS = {"uniform": lambda u: u, "mostly below 0.02": lambda u: 0.05 * u**6, "skewed": lambda u: u**6}
+
+
+def by_bin(spread: str) -> tuple[np.ndarray, np.ndarray, PixelCounts]:
+    """Pixels of six series, of which few are lesion; lesion scores somewhat higher."""
+    rng = np.random.default_rng(5)
+    truth = rng.random((6, 30000)) < 0.05
+    uniform = np.where(truth, rng.random(truth.shape) ** 0.7, rng.random(truth.shape) ** 4)
+    score = SPREADS[spread](uniform).astype(np.float32)
+    counts = PixelCounts()
+    for number in range(6):
+        counts.add(f"s{number}", score[number], truth[number])
+    return score, truth, counts
+
+
+@pytest.mark.parametrize("spread", SPREADS)
+def test_counts_by_series_serve_wherever_scores_lie(spread: str) -> None:
+    score, truth, counts = by_bin(spread)
+    bins = sum(counts.by_series.values())
+    exact = average_precision_score(truth.ravel(), to_levels(score).ravel())
+    assert average_precision(bins) == pytest.approx(exact, abs=2e-3)
+    assert best_dice(bins) == pytest.approx(best_dice(counts.total), abs=2e-3)
+    for threshold in (0.01, 0.1, 0.29, 0.4, 0.6, 1.0):
+        expected = f1_score(truth.ravel(), (to_levels(score) >= level_of(threshold)).ravel())
+        assert dice_at(bins, threshold) == pytest.approx(expected, abs=1e-12)
+    share = lowest_dice(counts.total, 0.1, 0.6)
+    assert lowest_dice(bins, 0.1, 0.6) == pytest.approx(share, abs=2e-3)
+
+
+def test_bins_know_no_threshold_within_one() -> None:
+    bins = next(iter(counted(*pixels(0)).by_series.values()))
+    with pytest.raises(ValueError, match=r"no bin starts at 0\.3501; count the pixels that reach it as a mask"):
+        dice_at(bins, 0.3501)
+
+
+def test_bins_are_few() -> None:
+    assert len(STARTS) < 2200
 
 
 def test_by_hand() -> None:

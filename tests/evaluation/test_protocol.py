@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +14,12 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from lesionsplit.data.lungs import read_slice
 from lesionsplit.data.table import Table
 from lesionsplit.errors import DataError
+from lesionsplit.evaluation.bootstrap import Estimate
 from lesionsplit.evaluation.counts import dice
 from lesionsplit.evaluation.protocol import Evaluation, evaluate, onto_grid, opening_scores, read_mask, to_grid
+from lesionsplit.evaluation.slices import worst
 from lesionsplit.evaluation.tally import MethodTally, Scored
+from lesionsplit.report.tables import slices_to_csv
 
 RESOLUTION = 64
 
@@ -112,6 +117,20 @@ def test_the_threshold_s_stability_is_the_lowest_dice_over_the_best(
     assert estimate.low <= estimate.value <= estimate.high  # type: ignore[operator]
 
 
+def test_the_stored_threshold_is_exact_in_the_interval_too(phantom: Table) -> None:
+    """A threshold within a bin: Dice that is 1 from there and nowhere near, in every resample."""
+    lesion, threshold = phantom.labelled("lesion"), 0.35013
+
+    def steps() -> Iterator[Scored]:
+        for row in lesion:
+            truth = read_mask(row, "a", RESOLUTION)
+            score = np.where(truth, np.ceil(threshold * 65535), np.floor(threshold * 65535)) / 65535
+            yield Scored(score.astype(np.float32), np.ones_like(truth))
+
+    evaluation, _ = evaluate(lesion, {"steps": steps()}, {"steps": threshold}, RESOLUTION)
+    assert evaluation.methods["steps"]["a"].dice_stored == Estimate(1.0, 1.0, 1.0)
+
+
 def test_intervals_hold_the_value(results: tuple[Evaluation, dict[str, MethodTally]]) -> None:
     estimate = results[0].methods["opening"]["b"].average_precision
     assert estimate.low is not None
@@ -132,6 +151,56 @@ def test_a_perfect_map_is_perfect(phantom: Table) -> None:
     assert numbers.average_precision.value == 1
     assert numbers.dice_stored.value == 1
     assert evaluation.slices["truth"].auroc.value is None
+
+
+def test_without_a_threshold_only_its_own_numbers_are_missing(
+    phantom: Table, results: tuple[Evaluation, dict[str, MethodTally]]
+) -> None:
+    scores = {"noisy": noisy(phantom), "opening": opening_scores(map(read_slice, phantom), RESOLUTION)}
+    evaluation, _ = evaluate(phantom, scores, {"noisy": 0.35, "opening": None}, RESOLUTION)
+    assert evaluation.methods["noisy"] == results[0].methods["noisy"]
+    for annotator in phantom.annotators:
+        found, expected = (one.methods["opening"][annotator] for one in (evaluation, results[0]))
+        assert found.dice_stored.value is found.dice_stored_per_image.value is None
+        kept = ("average_precision", "average_precision_in_lung", "average_precision_per_image", "dice_best")
+        assert all(getattr(found, name) == getattr(expected, name) for name in (*kept, "dice_fixed"))
+    on, before = (one.slices["opening"] for one in (evaluation, results[0]))
+    assert on.share_of_lung_fired.value is on.specificity.value is on.sensitivity.value is None
+    assert (on.auroc, on.score_of_normal, on.score_of_lesion) == (
+        before.auroc,
+        before.score_of_normal,
+        before.score_of_lesion,
+    )
+    assert evaluation.conventions["threshold of opening"] is None
+
+
+def test_without_a_threshold_and_without_normal_slices_the_rest_is_as_ever(phantom: Table) -> None:
+    lesion = phantom.labelled("lesion")
+    (expected, whole), (found, bare) = (
+        evaluate(lesion, {"noisy": noisy(lesion)}, {"noisy": threshold}, RESOLUTION) for threshold in (0.35, None)
+    )
+    at_threshold = ("dice_stored", "dice_stored_per_image")
+    for annotator, numbers in found.methods["noisy"].items():
+        for name in numbers.__struct_fields__:
+            estimate = getattr(expected.methods["noisy"][annotator], name)
+            assert getattr(numbers, name) == (Estimate(None) if name in at_threshold else estimate), name
+    assert found.agreed == expected.agreed
+    assert set(found.agreed["a and b"]) == {"chance", "noisy"}
+    on = found.slices["noisy"]
+    assert on.score_of_lesion == expected.slices["noisy"].score_of_lesion
+    assert on.score_of_lesion.value is not None
+    missing = (on.share_of_lung_fired, on.score_of_normal, on.specificity, on.sensitivity, on.auroc)
+    assert all(estimate == Estimate(None) for estimate in missing)
+    rows, before = (
+        list(csv.DictReader(io.StringIO(slices_to_csv(tallies["noisy"].slices, lesion)))) for tallies in (bare, whole)
+    )
+    assert len(rows) == len(before) == len(lesion)
+    for row, with_threshold in zip(rows, before, strict=True):
+        for column, text in row.items():
+            empty = column.startswith(("share_of_lung", "dice_", "missed_", "false_", "wrong_"))
+            assert text == ("" if empty else with_threshold[column]), column
+    first = worst(bare["noisy"].slices, "a", 5, 5)[0].against["a"]
+    assert first.average_precision == min(bare["noisy"].annotators["a"].precisions)
 
 
 def test_the_grid_averages_and_masks_need_half(phantom: Table) -> None:
@@ -168,3 +237,13 @@ def test_a_slice_whose_lung_is_too_small_for_the_grid_is_named(phantom: Table) -
     scores = {"ours": (Scored(np.zeros(lungs.shape, dtype=np.float32), lungs) for _ in phantom)}
     with pytest.raises(DataError, match="has no lung left at a resolution of 64"):
         evaluate(phantom, scores, {"ours": 0.5}, RESOLUTION)
+
+
+def test_scores_end_a_pixel_of_the_grid_beyond_the_lungs() -> None:
+    lungs = np.zeros((40, 40), dtype=bool)
+    lungs[10:30, 10:30] = True
+    small = to_grid(Scored(np.ones((40, 40), dtype=np.float32), lungs), 20)
+    expected = np.zeros((20, 20), dtype=np.float32)
+    expected[4:16, 4:16] = 1
+    np.testing.assert_array_equal(small.score, expected)
+    assert small.lungs.sum() == 100

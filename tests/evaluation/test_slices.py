@@ -53,6 +53,24 @@ def test_where_nothing_is_outlined_or_fires_there_is_nothing_to_divide_by() -> N
     assert np.isnan(silent.false)
 
 
+def test_without_a_threshold_only_what_needs_none_is_a_number() -> None:
+    rng = np.random.default_rng(0)
+    score = np.where(LUNGS, rng.random(LUNGS.shape), 0).astype(np.float32)
+    ours = against_outline(score, LUNGS, LUNGS & (score > 0.3), None)
+    assert ours.average_precision == 1
+    assert np.isnan([*ours[1:], ours.wrong]).all()
+
+
+def test_without_a_threshold_the_lowest_average_precision_is_the_worst() -> None:
+    nan = float("nan")
+    slices = [
+        numbers(name, "x", nan, label)._replace(fired=nan)
+        for name, label in (("1", "normal"), ("2", "lesion"), ("3", "lesion"))
+    ]
+    slices[2] = slices[2]._replace(against={"a": AgainstOutline(0.2, nan, nan, nan, nan, nan)})
+    assert [one.row.place for one in worst(slices, "a", 20, 20)] == ["3", "2", "1"]
+
+
 def test_the_worst_come_first_and_no_series_fills_the_page() -> None:
     slices = [
         numbers("1", "x", 0.3),

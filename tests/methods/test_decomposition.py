@@ -170,7 +170,7 @@ def test_the_step_is_the_loss_of_a_plain_implementation() -> None:
     made.step(data, 0)
     # The twin's critic is set to what the step's critic became, since it is trained first.
     twin.critic.load_state_dict(made.critic.state_dict())
-    images = torch.cat(data)
+    images = data.images
     healthy, lesion = twin.network(images)
     loss = (
         100 * (images - healthy - lesion).abs().mean()

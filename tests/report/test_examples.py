@@ -14,6 +14,7 @@ from lesionsplit.report.examples import FOUND, TILE, choose_examples, choose_ran
 
 NAN = float("nan")
 HALF_MISSED = AgainstOutline(0.31, 0.6, 0.5, 0.25, 0.06, 0.02)
+WITHOUT_THRESHOLD = AgainstOutline(0.31, NAN, NAN, NAN, NAN, NAN)
 
 
 def numbers(against: dict[str, AgainstOutline], fired: float = 0.08) -> SliceNumbers:
@@ -49,6 +50,8 @@ def test_random_ones_are_the_same_for_the_same_seed_and_in_order() -> None:
             "fires 25% outside a's outline",
         ),
         (numbers({"a": AgainstOutline(NAN, NAN, NAN, 1.0, 0.0, 0.08)}), "a outlined nothing; fires on 8.0%"),
+        (numbers({}, fired=NAN), "no threshold, so nothing is called lesion"),
+        (numbers({"a": WITHOUT_THRESHOLD}, fired=NAN), "no threshold, so nothing is called lesion"),
     ],
 )
 def test_the_larger_error_is_said_in_words(one: SliceNumbers, sentence: str) -> None:
@@ -66,6 +69,16 @@ def test_every_annotators_numbers_are_said() -> None:
         "    Dice 0.60, AP 0.31",
         "b: missed -, false -",
         "    Dice -, AP -",
+    ]
+
+
+def test_without_a_threshold_words_have_dashes() -> None:
+    lines = describe(numbers({"a": WITHOUT_THRESHOLD}, fired=NAN), ("a",))
+    words = [line if isinstance(line, str) else line[0][0] for line in lines]
+    assert words[2:] == [
+        "wrong: - of the lung; score 0.25",
+        "a: missed -, false -",
+        "    Dice -, AP 0.31",
     ]
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lesionsplit.data.lungs import find_lungs
 from lesionsplit.errors import DataError
 from lesionsplit.images import read_grey
 from lesionsplit.predictor import Predictor
-from lesionsplit.report.predictions import gather, predict_files
+from lesionsplit.report.predictions import predict_files
 
 
 @pytest.fixture
@@ -93,18 +94,6 @@ def test_other_weights_or_threshold_are_not_mixed_in(tmp_path: Path, slices: Pat
     predict_files([slices], tmp_path / "out", weights, threshold=0.9, overwrite=True)
 
 
-def test_what_cannot_be_predicted_is_named(tmp_path: Path, slices: Path) -> None:
-    with pytest.raises(DataError, match="no such file or folder"):
-        gather([tmp_path / "nowhere"])
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="has no image in it"):
-        gather([tmp_path / "empty"])
-    shutil.copy(slices / "lesion_1.png", tmp_path / "empty/lesion_1.png")
-    with pytest.raises(DataError, match="would both be written as lesion_1_score"):
-        gather([slices, tmp_path / "empty"])
-    assert gather([slices, slices / "lesion_1.png"]) == sorted(slices.iterdir())
-
-
 def test_what_other_weights_found_is_never_taken_for_ours(tmp_path: Path, slices: Path, weights: Path) -> None:
     out = tmp_path / "out"
     predict_files([slices], out, weights)
@@ -142,7 +131,7 @@ def test_a_slice_that_broke_since_has_no_result_any_more(tmp_path: Path, slices:
 
 
 def test_results_do_not_go_among_the_slices(slices: Path, weights: Path) -> None:
-    with pytest.raises(DataError, match="holds slices to predict"):
+    with pytest.raises(DataError, match="holds slices that are given"):
         predict_files([slices], slices, weights)
 
 
@@ -153,3 +142,31 @@ def test_a_table_of_somebody_else_is_not_touched(tmp_path: Path, slices: Path, w
         predict_files([slices], tmp_path / "out", weights)
     assert (tmp_path / "out/predictions.csv").read_text() == "patient,finding\n1,none\n"
     assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_raw_slices_with_lungs_are_as_lung_masked_ones(tmp_path: Path, slices: Path, weights: Path) -> None:
+    raw, lungs = tmp_path / "raw", tmp_path / "lungs"
+    for folder in (raw, lungs):
+        folder.mkdir()
+    for path in slices.iterdir():
+        masked = read_grey(path)
+        inside = find_lungs(masked)
+        Image.fromarray(np.where(inside, masked, 180).astype(np.uint8)).save(raw / path.name)
+        Image.fromarray(np.where(inside, 255, 0).astype(np.uint8)).save(lungs / f"{path.stem}_lungs.png")
+    predict_files([slices], tmp_path / "expected", weights)
+    assert predict_files([raw], tmp_path / "out", weights).failed == 3
+    assert predict_files([raw], tmp_path / "out", weights, lungs=lungs).done == 3
+    for kind in ("score", "mask", "healthy"):
+        for path in slices.iterdir():
+            name = f"{path.stem}_{kind}.png"
+            assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "expected" / name).read_bytes()
+    assert predict_files([raw], tmp_path / "out", weights, lungs=lungs).skipped == 3
+    changed = lungs / "lesion_1_lungs.png"
+    Image.fromarray(np.roll(read_grey(changed), 3, axis=0)).save(changed)
+    assert predict_files([raw], tmp_path / "out", weights, lungs=lungs).done == 1
+    changed.unlink()
+    said: list[str] = []
+    assert predict_files([raw], tmp_path / "out", weights, lungs=lungs, say=said.append).failed == 1
+    assert said[0] == f"{raw / 'lesion_1.png'}: {changed}: no such file"
+    with pytest.raises(DataError, match="no such folder; give the one that `lesionsplit lungs` wrote"):
+        predict_files([raw], tmp_path / "out", weights, lungs=tmp_path / "nowhere")

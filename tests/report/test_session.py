@@ -2,21 +2,27 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.metrics import average_precision_score
 
-from lesionsplit.data.lungs import read_slice
+from lesionsplit.data.lungs import find_lungs, read_slice
 from lesionsplit.data.table import Table
 from lesionsplit.errors import DataError
 from lesionsplit.evaluation.protocol import read_mask, to_grid
 from lesionsplit.evaluation.tally import Scored
+from lesionsplit.images import read_grey
+from lesionsplit.model import Model, ModelCard
 from lesionsplit.predictor import Predictor
 from lesionsplit.report.session import evaluate_weights
+
+METHODS = ("lesionsplit", "opening")
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +123,19 @@ def test_numbers_carry_their_convention(report: Path) -> None:
     assert "bootstrap" in conventions["interval"]
 
 
+def test_an_upper_bound_is_called_one(phantom_folder: Path, weights: Path, card: ModelCard, tmp_path: Path) -> None:
+    model = Model.load(weights)
+    for supervision in ("image labels only", "masks of annotator a of the train split: a supervised upper bound"):
+        told = msgspec.structs.replace(card, trained={"supervision": supervision})
+        Model(told, model.network).save(tmp_path / "weights.safetensors")
+        text = evaluate_weights(
+            phantom_folder, tmp_path / "weights.safetensors", "test", tmp_path / "out", resolution=64
+        )
+        conventions = json.loads((tmp_path / "out/metrics.json").read_text())["conventions"]
+        assert conventions["supervision of lesionsplit"] == supervision
+        assert f"Supervision of lesionsplit: {supervision}.\n" in text
+
+
 def test_pictures_are_pictures(report: Path) -> None:
     for name in ("examples.png", "worst.png", "random.png", "precision-recall.png", "dice.png"):
         picture = np.asarray(Image.open(report / name).convert("L"))
@@ -135,3 +154,76 @@ def test_without_masks_there_is_nothing_to_evaluate(tmp_path: Path, phantom_fold
     with pytest.raises(DataError, match="has no slice in split 'test'; found: train"):
         evaluate_weights(tmp_path, weights, "test", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def lesions_only(phantom_folder: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report on a data set that has the test split's lesion slices and nothing else."""
+    root = tmp_path_factory.mktemp("lesions")
+    shutil.copytree(phantom_folder, root / "data")
+    table = root / "data/slices.csv"
+    header, *rows = table.read_text().splitlines()
+    table.write_text("\n".join([header, *(row for row in rows if ",lesion,test," in row)]) + "\n")
+    evaluate_weights(root / "data", weights, "test", root / "report", resolution=64)
+    return root / "report"
+
+
+def test_without_normal_slices_lesion_slices_are_measured_as_ever(lesions_only: Path, report: Path) -> None:
+    found, expected = (json.loads((folder / "metrics.json").read_text()) for folder in (lesions_only, report))
+    assert found["methods"]["lesionsplit"] == expected["methods"]["lesionsplit"]  # at the model's own threshold
+    assert found["chance"] == expected["chance"]
+    assert found["annotators"] == expected["annotators"]
+    assert found["agreed"] == expected["agreed"]
+    with_normals = (report / "per_slice.csv").read_text().splitlines()
+    assert (lesions_only / "per_slice.csv").read_text().splitlines() == [
+        line for line in with_normals if ",normal," not in line
+    ]
+    for annotator, numbers in found["methods"]["opening"].items():
+        for name, estimate in expected["methods"]["opening"][annotator].items():
+            missing = {"value": None, "low": None, "high": None}
+            assert numbers[name] == (missing if name.startswith("dice_stored") else estimate), name
+    conventions = found["conventions"]
+    assert conventions["threshold of opening"] is None
+    assert conventions["threshold of opening from"] == "nothing: the data set has no normal slice to set it on"
+    assert conventions["threshold of lesionsplit"] == 0.2
+    assert conventions["threshold of lesionsplit from"] == "a guess"
+    assert conventions["normal slices"] == 0
+
+
+def test_without_normal_slices_what_needs_them_is_a_dash(lesions_only: Path) -> None:
+    ours, openings = (json.loads((lesions_only / "metrics.json").read_text())["slices"][m] for m in METHODS)
+    missing = {"value": None, "low": None, "high": None}
+    for name in ("share_of_lung_fired", "score_of_normal", "specificity", "auroc"):
+        assert ours[name] == openings[name] == missing
+    assert ours["sensitivity"]["value"] is not None
+    assert openings["sensitivity"] == missing
+    rows = [line for line in (lesions_only / "metrics.md").read_text().splitlines() if line.startswith("| opening |")]
+    assert [cell.strip() for cell in rows[-1].split("|")[2:4]] == ["-", "-"]
+    assert all(row.split("|")[7].strip() == "-" for row in rows[:3])
+    assert {path.name for path in lesions_only.iterdir()} >= {
+        "dice.png",
+        "precision-recall.svg",
+        "examples.png",
+        "worst.png",
+        "random.png",
+    }
+
+
+def test_slices_with_lungs_of_their_own_are_measured_as_lung_masked_ones(
+    tmp_path: Path, phantom_folder: Path, weights: Path, report: Path
+) -> None:
+    data = Path(shutil.copytree(phantom_folder, tmp_path / "data"))
+    header, *rows = (data / "slices.csv").read_text().splitlines()
+    (data / "lungs").mkdir()
+    for row in rows:
+        path = data / row.split(",")[0]
+        grey = read_grey(path)
+        inside = find_lungs(grey)
+        Image.fromarray(np.where(inside, grey, 200).astype(np.uint8)).save(path)
+        Image.fromarray(np.where(inside, 255, 0).astype(np.uint8)).save(data / "lungs" / path.name)
+    lines = [f"{row},lungs/{Path(row.split(',')[0]).name}" for row in rows]
+    (data / "slices.csv").write_text("\n".join([f"{header},lungs", *lines]) + "\n")
+    evaluate_weights(data, weights, "test", tmp_path / "out", resolution=64)
+    found, expected = (json.loads((folder / "metrics.json").read_text()) for folder in (tmp_path / "out", report))
+    for part in ("methods", "chance", "slices"):
+        assert found[part] == expected[part]

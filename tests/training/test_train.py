@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace as replace_row
 from pathlib import Path
 
@@ -18,11 +21,15 @@ import torch
 from safetensors import safe_open
 
 from lesionsplit.data.sampling import Batch
-from lesionsplit.data.table import Table
+from lesionsplit.data.table import Table, read_table
 from lesionsplit.errors import DataError, DivergedError, RunError, SettingsError
+from lesionsplit.images import read_grey
 from lesionsplit.losses import Terms
 from lesionsplit.methods.decomposition import DecompositionMethod
+from lesionsplit.methods.supervised import SupervisedSettings
+from lesionsplit.methods.synthesis import SelfTraining, SynthesisSettings
 from lesionsplit.model import Model
+from lesionsplit.networks.additive import AdditiveSettings
 from lesionsplit.run import Run, RunSettings
 from lesionsplit.settings import to_toml
 from lesionsplit.training import train as training
@@ -145,6 +152,130 @@ def test_masks_never_reach_training(
     other = Run.create(tmp_path / "other", tiny)
     train(other, phantom.root, cache=tmp_path / "cache", threads=1)
     assert_same_bits(run.weights, other.weights)
+
+
+WEAK = {
+    "decomposition": None,
+    "synthesis": SynthesisSettings(network=AdditiveSettings(channels=(4, 6)), self_training=SelfTraining(after=2)),
+}
+
+
+def supervised(settings: RunSettings, annotator: str) -> RunSettings:
+    method = SupervisedSettings(annotator=annotator, network=AdditiveSettings(channels=(4, 6)))
+    return msgspec.structs.replace(settings, method=method)
+
+
+def spoil(paths: Iterable[Path]) -> None:
+    """Leave of PNG files what says how large they are, and nothing of what is in them."""
+    for path in paths:
+        path.write_bytes(path.read_bytes()[:48])
+        with pytest.raises(DataError, match="cannot be read"):
+            read_grey(path)
+
+
+@pytest.fixture
+def spoilt(tmp_path: Path, phantom_folder: Path) -> Path:
+    """The phantom with every mask of every annotator broken."""
+    data = Path(shutil.copytree(phantom_folder, tmp_path / "spoilt"))
+    masks = [path for row in read_table(data) for path in row.masks.values()]
+    assert len(masks) == 3 * 18
+    spoil(masks)
+    return data
+
+
+def without_masks(data: Path, phantom_folder: Path) -> Path:
+    """The phantom without masks: no column of them, no file."""
+    shutil.copytree(phantom_folder / "images", data / "images")
+    with (phantom_folder / "slices.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with (data / "slices.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["image", "label", "split", "series"], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    return data
+
+
+@pytest.mark.parametrize("name", WEAK)
+def test_weakly_supervised_methods_do_not_notice_broken_masks(
+    tmp_path: Path, phantom_folder: Path, spoilt: Path, tiny: RunSettings, name: str
+) -> None:
+    settings = msgspec.structs.replace(tiny, method=WEAK[name] or tiny.method)
+    assert settings.method.annotator is None
+    said: list[str] = []
+    runs = []
+    for data in (spoilt, without_masks(tmp_path / "clean", phantom_folder)):
+        run = Run.create(tmp_path / f"run-{data.name}", settings)
+        assert train(run, data, cache=tmp_path / "cache", threads=1, say=said.append).finished
+        runs.append(run)
+    assert_same_bits(runs[0].weights, runs[1].weights)
+    assert_same_bits(runs[0].checkpoint, runs[1].checkpoint)
+    assert runs[0].facts()["fingerprint"] == runs[1].facts()["fingerprint"]
+    assert Model.load(runs[0].weights).card.trained["supervision"] == "image labels only"
+    assert not list(tmp_path.glob("cache/*/outlines.npy"))
+    assert said == []
+
+
+def test_an_upper_bound_refuses_broken_masks(tmp_path: Path, spoilt: Path, tiny: RunSettings) -> None:
+    said: list[str] = []
+    with pytest.raises(DataError, match=r"slices.csv line \d+ .*masks-a/.*cannot be read"):
+        train(Run.create(tmp_path / "run", supervised(tiny, "a")), spoilt, cache=tmp_path / "cache", say=said.append)
+    assert not (tmp_path / "run").exists()
+    assert said == []
+
+
+@pytest.fixture(scope="module")
+def bound(tmp_path_factory: pytest.TempPathFactory, phantom_folder: Path, tiny: RunSettings) -> Run:
+    """An unbroken run of a supervised upper bound."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("bounds")
+    said: list[str] = []
+    run = Run.create(folder / "unbroken", supervised(tiny, "b"))
+    assert train(run, phantom_folder, cache=folder / "cache", threads=1, say=said.append).finished
+    assert said == [f"trains on {BOUND}, not a weakly supervised method"]
+    return run
+
+
+BOUND = "masks of annotator b of the train split: a supervised upper bound"
+
+
+def test_an_upper_bound_is_called_one(bound: Run) -> None:
+    assert Model.load(bound.weights).card.trained["supervision"] == BOUND
+    assert bound.facts()["supervision"] == BOUND
+
+
+def test_an_upper_bound_sees_no_other_masks(
+    tmp_path: Path, phantom_folder: Path, tiny: RunSettings, bound: Run
+) -> None:
+    """The other annotators' are broken, and its own of val and test: the same bits."""
+    data = Path(shutil.copytree(phantom_folder, tmp_path / "data"))
+    spoil(path for row in read_table(data) for name, path in row.masks.items() if name != "b" or row.split != "train")
+    run = Run.create(tmp_path / "run", supervised(tiny, "b"))
+    train(run, data, cache=tmp_path / "cache", threads=1)
+    assert_same_bits(run.weights, bound.weights)
+    assert run.facts()["fingerprint"] == bound.facts()["fingerprint"]
+
+
+def test_the_masks_are_what_an_upper_bound_learns_from(
+    tmp_path: Path, phantom_folder: Path, tiny: RunSettings, bound: Run
+) -> None:
+    other = Run.create(tmp_path / "run", supervised(tiny, "a"))
+    train(other, phantom_folder, cache=tmp_path / "cache", threads=1)
+    ours, theirs = tensors(bound.weights), tensors(other.weights)
+    assert any(not torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_an_upper_bound_stopped_and_resumed_is_unbroken(
+    tmp_path: Path, phantom_folder: Path, tiny: RunSettings, bound: Run
+) -> None:
+    def interrupt(measured: Measurement) -> None:
+        if measured.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    run = Run.create(tmp_path / "run", supervised(tiny, "b"))
+    assert not train(run, phantom_folder, cache=tmp_path / "cache", threads=1, watch=interrupt).finished
+    assert train(Run.open(run.folder), phantom_folder, cache=tmp_path / "cache").finished
+    assert_same_bits(run.checkpoint, bound.checkpoint)
+    assert_same_bits(run.weights, bound.weights)
 
 
 def test_what_diverges_stops_and_keeps_the_last_good_checkpoint(

@@ -7,6 +7,7 @@ import sys
 import click
 
 from lesionsplit.cli.evaluate import evaluate
+from lesionsplit.cli.lungs import lungs
 from lesionsplit.cli.phantom import phantom
 from lesionsplit.cli.predict import predict
 from lesionsplit.cli.train import train
@@ -19,7 +20,7 @@ def app() -> None:
     """Take chest CT slices apart into healthy lung and lesion, having learnt from image labels alone."""
 
 
-for command in (train, evaluate, predict, phantom):
+for command in (train, evaluate, predict, lungs, phantom):
     app.add_command(command)
 
 

@@ -11,6 +11,9 @@ import click
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="INPUT...")
 @click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
 @click.option("--weights", type=click.Path(path_type=Path), help="A weights file.  [default: the one in the package]")
+@click.option(
+    "--lungs", type=click.Path(path_type=Path), help="Folder with NAME_lungs.png for each slice, if it is a raw one."
+)
 @click.option("--threshold", type=float, help="Lowest score that counts as lesion.  [default: the one in the weights]")
 @click.option("--overwrite", is_flag=True, help="Predict again what is there already.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
@@ -19,12 +22,15 @@ def predict(
     inputs: tuple[Path, ...],
     out: Path,
     weights: Path | None,
+    lungs: Path | None,
     threshold: float | None,
     overwrite: bool,
     device: str,
     threads: int | None,
 ) -> int:
     """Take lung-masked slices apart: image files, or folders of them.
+
+    Raw slices need --lungs, the folder that `lesionsplit lungs` wrote.
 
     For each slice: NAME_score.png (16 bit, 65535 = 1.0), NAME_mask.png, NAME_healthy.png and
     NAME_overlay.png, on the slice's own grid; and predictions.csv for all. Rerunning skips what is
@@ -37,6 +43,7 @@ def predict(
         inputs,
         out,
         weights,
+        lungs=lungs,
         threshold=threshold,
         overwrite=overwrite,
         device=device,

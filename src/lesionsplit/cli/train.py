@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-DEFAULT_CONFIG = "small"
+DEFAULT_CONFIG = "synthesis"
 
 
 @click.command()
@@ -17,7 +17,8 @@ DEFAULT_CONFIG = "small"
 @click.option(
     "--config",
     default=None,
-    help=f"A .toml file, or one of the package's: paper, paper-small, small, demo.  [default: {DEFAULT_CONFIG}]",
+    help="A .toml file, or one of the package's: paper, paper-small, small, demo, synthesis, supervised.  "
+    f"[default: {DEFAULT_CONFIG}]",
 )
 @click.option(
     "--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE", help="Change one setting; may be repeated."
@@ -44,6 +45,8 @@ def train(
 ) -> int:
     """Train on slices labelled normal or lesion; no mask is looked at.
 
+    Except by --config supervised, which is an upper bound: it trains on one annotator's masks of train.
+
     Ctrl-C stops at the end of a step, with a checkpoint. Several processes: torchrun
     --nproc-per-node N -m -- lesionsplit train ...
     """
@@ -68,6 +71,7 @@ def train(
         threads=threads,
         progress=bar,
         watch=TrainingLine(run.settings.training.steps),
+        say=say,
     )
     if not first_process():
         return 0

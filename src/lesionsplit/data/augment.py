@@ -36,25 +36,31 @@ class Augmentation(Settings, frozen=True):
     offset: Share = 0.02
     """Share of full scale, on what is not black."""
 
-    def apply(self, grey: Tensor, generator: torch.Generator) -> Tensor:
-        """Change each of (B, 1, H, W), grey 0 to 1, on its own; black stays black."""
-        return self._recolour(self._move(grey, generator), generator)
+    def apply(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Change each of (B, C, H, W) on its own.
 
-    def _move(self, grey: Tensor, generator: torch.Generator) -> Tensor:
+        The first channel is grey, 0 to 1, black stays black; any other, an outline for one, is moved
+        with it on one grid and keeps its values.
+        """
+        moved = self._move(images, generator)
+        grey = self._recolour(moved[:, :1], generator)
+        return grey if moved.shape[1] == 1 else torch.cat([grey, moved[:, 1:]], dim=1)
+
+    def _move(self, images: Tensor, generator: torch.Generator) -> Tensor:
         if not (self.flip or self.rotation or self.scale or self.shift):
-            return grey
-        draw = torch.rand(5, len(grey), generator=generator) * 2 - 1
-        mirror = torch.where(draw[0] < 0, -1.0, 1.0) if self.flip else torch.ones(len(grey))
+            return images
+        draw = torch.rand(5, len(images), generator=generator) * 2 - 1
+        mirror = torch.where(draw[0] < 0, -1.0, 1.0) if self.flip else torch.ones(len(images))
         angle = draw[1] * math.radians(self.rotation)
         size = 1 + draw[2] * self.scale
-        aspect = grey.shape[-2] / grey.shape[-1]  # turning is to be by a true angle on a canvas that is not square
+        aspect = images.shape[-2] / images.shape[-1]  # turning is to be by a true angle on a canvas that is not square
         cosine, sine = torch.cos(angle) * size, torch.sin(angle) * size
         rows = [
             torch.stack([mirror * cosine, -mirror * sine * aspect, 2 * self.shift * draw[3]], dim=1),
             torch.stack([sine / aspect, cosine, 2 * self.shift * draw[4]], dim=1),
         ]
-        grid = F.affine_grid(torch.stack(rows, dim=1), list(grey.shape), align_corners=False)
-        return F.grid_sample(grey, grid.to(grey.device), mode="bilinear", padding_mode="zeros", align_corners=False)
+        grid = F.affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)
+        return F.grid_sample(images, grid.to(images.device), mode="bilinear", padding_mode="zeros", align_corners=False)
 
     def _recolour(self, grey: Tensor, generator: torch.Generator) -> Tensor:
         if not (self.gain or self.offset):

@@ -1,10 +1,10 @@
-"""Annotators' masks: for evaluation and pictures only, never for training."""
+"""Annotators' masks: for evaluation and pictures, and for the training of a supervised upper bound alone."""
 
 from __future__ import annotations
 
 from lesionsplit.data.table import Slice
 from lesionsplit.errors import DataError
-from lesionsplit.images import Mask, full_scale, read_grey
+from lesionsplit.images import Mask, read_mask_file
 
 
 def read_mask(row: Slice, annotator: str) -> Mask:
@@ -15,16 +15,9 @@ def read_mask(row: Slice, annotator: str) -> Mask:
             something in a slice whose label is normal.
     """
     try:
-        image = read_grey(row.masks[annotator])
+        mask = read_mask_file(row.masks[annotator], "lesion")
     except DataError as error:
         raise DataError(f"{row.place}: {error}") from None
-    half = full_scale(image) // 2
-    if 0 < image.max() <= half:  # classes 0, 1, 2 for one: all of them would count as black
-        raise DataError(
-            f"{row.place}: mask {row.masks[annotator]} has values up to {image.max()}; allowed: 0 for outside and "
-            f"{full_scale(image)} for lesion"
-        )
-    mask: Mask = image > half
     if row.label == "normal" and mask.any():
         raise DataError(f"{row.place}: is labelled normal, but {annotator} outlined something in it; mend one of them")
     return mask

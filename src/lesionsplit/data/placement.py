@@ -85,6 +85,11 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
         frame[source] = resize(image, self.box[2:])[inside]
         return frame
 
+    @property
+    def scale(self) -> float:
+        """Input pixels a canvas pixel, on the coarser axis."""
+        return max(self.box[2] / self.canvas[0], self.box[3] / self.canvas[1])
+
     def to_canvas(self, point: tuple[float, float]) -> tuple[float, float]:
         """Where a point of the frame (row, column; pixel corners are whole numbers) lies on the canvas."""
         top, left, rows, columns = self.box

@@ -16,17 +16,25 @@ from torch import Tensor
 
 from lesionsplit.data.augment import Augmentation
 from lesionsplit.data.cache import PreparedSlices
-from lesionsplit.images import full_scale
+from lesionsplit.images import Grey, full_scale
 
 
 class Batch(NamedTuple):
-    """As many normal slices as slices with lesion: all the supervision there is.
+    """As many normal slices as slices with lesion: all the supervision there is, but for an upper bound.
 
     Each is (B, 1, H, W) in network grey.
     """
 
     normal: Tensor
     lesion: Tensor
+    outlined: Tensor | None = None
+    """(B, 1, H, W), 1 where an annotator outlined the slices with lesion, else 0; None for every weakly
+    supervised method."""
+
+    @property
+    def images(self) -> Tensor:
+        """All of the slices, (2B, 1, H, W), the normal ones first."""
+        return torch.cat([self.normal, self.lesion])
 
 
 class Shuffled:
@@ -76,17 +84,27 @@ class Sampler:
         self._order = [Shuffled(len(at), (seed, label)) for label, at in enumerate(self._positions)]
 
     def draw(self, step: int) -> Batch:
-        """The batch of one step, (share, 1, H, W) of each label, augmented and normalised."""
+        """The batch of one step, (share, 1, H, W) of each label, augmented and normalised.
+
+        It has outlines where the prepared slices have them; they move with their slices.
+        """
         start = step * self.batch_size + self.rank * self.share
         chosen = np.concatenate(
             [at[order.stretch(start, self.share)] for at, order in zip(self._positions, self._order, strict=True)]
         )
-        images = self.slices.images[np.sort(chosen)][np.argsort(np.argsort(chosen))]  # read the map in file order
-        grey = torch.from_numpy(images.astype(np.float32)).unsqueeze(1).to(self.device) / full_scale(images)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, step, self.rank))
-        grey = self.slices.normalisation.apply(self.augmentation.apply(grey, generator))
-        normal, lesion = grey.chunk(2)
-        return Batch(normal, lesion)
+        if self.slices.outlines is None:
+            grey = self.augmentation.apply(self._read(self.slices.images, chosen), generator)
+            return Batch(*self.slices.normalisation.apply(grey).chunk(2))
+        both = torch.cat([self._read(self.slices.images, chosen), self._read(self.slices.outlines, chosen)], dim=1)
+        grey, outlined = self.augmentation.apply(both, generator).chunk(2, dim=1)
+        normal, lesion = self.slices.normalisation.apply(grey).chunk(2)
+        return Batch(normal, lesion, (outlined[self.share :] >= 0.5).to(grey.dtype))
+
+    def _read(self, stored: Grey, chosen: npt.NDArray[np.intp]) -> Tensor:
+        """Some of the stored slices as a share of full scale, (B, 1, H, W)."""
+        images = stored[np.sort(chosen)][np.argsort(np.argsort(chosen))]  # read the map in file order
+        return torch.from_numpy(images.astype(np.float32)).unsqueeze(1).to(self.device) / full_scale(images)
 
 
 def derive_seed(*parts: int) -> int:

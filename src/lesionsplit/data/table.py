@@ -31,6 +31,9 @@ class Slice:
     masks: Mapping[str, Path] = field(default_factory=dict)
     """By annotator. Empty for normal slices, and for every slice that a weakly supervised training sees."""
 
+    lungs: Path | None = None
+    """A mask of the lungs, of the image's shape. Without one the image is lung-masked: black outside them."""
+
     healthy: Path | None = None
     """What the slice looks like without its lesion; only a phantom knows."""
 
@@ -69,6 +72,38 @@ class Table:
         """The same slices with image labels only: all that weakly supervised training may see."""
         return replace(self, slices=tuple(replace(row, masks={}, healthy=None) for row in self.slices))
 
+    def supervised_by(self, annotator: str) -> Table:
+        """The same slices with one annotator's masks, of train's lesion slices alone.
+
+        That is all that the training of a supervised upper bound may see: val and test keep no mask.
+
+        Raises:
+            DataError: the annotator outlined nothing in train, or not all of its lesion slices.
+        """
+
+        def outlined(row: Slice) -> bool:
+            return row.split == "train" and row.label == "lesion"
+
+        wanted = self.select(outlined)
+        for row in wanted:
+            if annotator in row.masks:
+                continue
+            if annotator not in wanted.annotators:
+                found = ", ".join(wanted.annotators) or "nobody's"
+                raise DataError(
+                    f"{self.root}: has no masks of annotator {annotator!r} in split 'train'; found: {found}; choose "
+                    "another with --set method.annotator=NAME, or train a method that needs no masks"
+                )
+            raise DataError(
+                f"{row.place}: has no mask of annotator {annotator!r}; found: {', '.join(row.masks) or 'none'}; a "
+                "supervised training needs one for every lesion slice of train: add it, or leave the slice out"
+            )
+        keep = [{annotator: row.masks[annotator]} if outlined(row) else {} for row in self]
+        return replace(
+            self,
+            slices=tuple(replace(row, masks=masks, healthy=None) for row, masks in zip(self, keep, strict=True)),
+        )
+
     @property
     def annotators(self) -> tuple[str, ...]:
         """Every annotator who outlined at least one slice, in the order of the columns."""
@@ -84,11 +119,11 @@ class Table:
 def read_table(folder: Path) -> Table:
     """Read a data set's table and check it, files' existence and mask shapes included.
 
-    ``folder`` holds either `slices.csv` (columns image, label, split, series, and any of healthy and
+    ``folder`` holds either `slices.csv` (columns image, label, split, series, and any of lungs, healthy and
     mask_<annotator>) or the folders `normal` and `lesion`, all of whose images are for training.
 
     Raises:
-        DataError: naming the row: a missing file or field, an unknown label or split, a mask of
+        DataError: naming the row: a missing file or field, an unknown label or split, lungs or a mask of
             another shape, a series in two splits, an image listed twice.
     """
     if not folder.is_dir():
@@ -132,6 +167,10 @@ def _row(folder: Path, row: Mapping[str, str | None], line: str) -> Slice:
             raise DataError(f"{place}: {column} is {text(column)!r}; allowed: {', '.join(allowed)}")
         return text(column)
 
+    def optional(column: str) -> Path | None:
+        value = (row.get(column) or "").strip()
+        return folder / value if value else None
+
     place = line
     image = text("image")
     place = f"{line} ({image})"
@@ -147,7 +186,8 @@ def _row(folder: Path, row: Mapping[str, str | None], line: str) -> Slice:
             for column, path in row.items()
             if column.startswith(MASK_PREFIX) and path and path.strip()
         },
-        healthy=folder / healthy if (healthy := (row.get("healthy") or "").strip()) else None,
+        lungs=optional("lungs"),
+        healthy=optional("healthy"),
         place=place,
     )
 
@@ -187,13 +227,18 @@ def _check(folder: Path, rows: list[Slice]) -> None:
 
 
 def _check_files(row: Slice) -> None:
-    for kind, path in {"image": row.image, "healthy": row.healthy}.items():
+    for kind, path in {"image": row.image, "lungs": row.lungs, "healthy": row.healthy}.items():
         if path is not None and not path.is_file():
             raise DataError(f"{row.place}: {kind} {path} is missing")
-    if not row.masks:
+    if not row.masks and row.lungs is None:
         return
     try:
         frame = read_header(row.image)[:2]
+        if row.lungs is not None and (shape := read_header(row.lungs)[:2]) != frame:
+            raise DataError(
+                f"lungs {row.lungs} have {shape[0]} x {shape[1]} pixels and the image {frame[0]} x {frame[1]}; lungs "
+                "must have the image's shape"
+            )
         for annotator, path in row.masks.items():
             shape = read_header(path)[:2]
             if not _same_frame(frame, shape):

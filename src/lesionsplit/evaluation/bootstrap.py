@@ -63,7 +63,7 @@ class Bootstrap:
         """A measure of counted pixels.
 
         Args:
-            measure: of counts (..., 2, levels), at any number of levels, returns (...).
+            measure: of counts (..., 2, levels or bins), returns (...).
             pixels: of at least one series, and of no series but these; one may be missing.
         """
         nothing = np.zeros_like(next(iter(pixels.by_series.values())))

@@ -15,18 +15,30 @@ import numpy.typing as npt
 from lesionsplit.images import Float, Mask
 from lesionsplit.reading import LEVELS, to_levels
 
-COARSE = 2048
-"""Levels kept for each series, which serve intervals only."""
-
 Counts: TypeAlias = npt.NDArray[np.float64]
-"""(..., 2, levels): pixels that are lesion, and pixels that are not, by score from 0 to 1."""
+"""(..., 2, levels or bins): pixels that are lesion, and pixels that are not, by score from 0 to 1."""
 
 Values: TypeAlias = npt.NDArray[np.float64]
 
 
+def level_of(threshold: float) -> int:
+    """The lowest level that reaches a threshold; never level 0, which is "no sign at all"."""
+    return int(np.clip(np.ceil(threshold * (LEVELS - 1) - 1e-9), 1, LEVELS - 1))
+
+
+STARTS: npt.NDArray[np.int64] = np.unique(
+    [0, *np.geomspace(1, LEVELS - 1, 3500).round().astype(int), *(level_of(part / 100) for part in range(1, 100))]
+)
+"""The lowest level of each bin; bins, some 2000, are kept for each series and serve intervals only.
+
+Near 0, where most scores are, every level is a bin of its own; further up bins are 0.3 % of their level wide.
+One starts at each hundredth, so that Dice is exact there.
+"""
+
+
 @dataclass
 class PixelCounts:
-    """Counts of all pixels, exact, and by series, coarse."""
+    """Counts of all pixels, by level, and by series, by bin."""
 
     total: Counts = field(default_factory=lambda: np.zeros((2, LEVELS)))
     by_series: dict[str, Counts] = field(default_factory=dict)
@@ -38,8 +50,7 @@ class PixelCounts:
         other = np.bincount(levels, minlength=LEVELS) - lesion
         counts = np.stack([lesion, other]).astype(np.float64)
         self.total += counts
-        coarse = counts.reshape(2, COARSE, LEVELS // COARSE).sum(axis=2)
-        self.by_series[series] = self.by_series.get(series, 0) + coarse
+        self.by_series[series] = self.by_series.get(series, 0) + np.add.reduceat(counts, STARTS, axis=1)
 
 
 def above(counts: Counts) -> tuple[Values, Values]:
@@ -71,8 +82,8 @@ def dice(counts: Counts) -> Values:
 
 
 def dice_at(counts: Counts, threshold: float) -> Values:
-    """Dice at one threshold, (...)."""
-    return dice(counts)[..., level_of(threshold, counts.shape[-1])]
+    """Dice at one threshold, (...); counts by bin know hundredths only."""
+    return dice(counts)[..., place_of(threshold, counts)]
 
 
 def best_dice(counts: Counts) -> Values:
@@ -85,17 +96,27 @@ def lowest_dice(counts: Counts, low: float, high: float) -> Values:
     """The lowest Dice of any threshold from ``low`` to ``high``, as a share of the best Dice, (...).
 
     1 where no threshold of the range is worse than the best one; NaN where no threshold finds any lesion.
+    Counts by bin know hundredths only.
     """
-    levels = counts.shape[-1]
-    lowest = dice(counts)[..., level_of(low, levels) : level_of(high, levels) + 1].min(axis=-1)
+    lowest = dice(counts)[..., place_of(low, counts) : place_of(high, counts) + 1].min(axis=-1)
     with np.errstate(invalid="ignore"):
         share: Values = lowest / best_dice(counts)
     return share
 
 
-def level_of(threshold: float, levels: int = LEVELS) -> int:
-    """The lowest level that reaches a threshold; never level 0, which is "no sign at all"."""
-    return int(np.clip(np.ceil(threshold * (levels - 1) - 1e-9), 1, levels - 1))
+def place_of(threshold: float, counts: Counts) -> int:
+    """Where in counts, by level or by bin, those start that reach a threshold.
+
+    Raises:
+        ValueError: a bin has levels on both sides of the threshold.
+    """
+    level = level_of(threshold)
+    if counts.shape[-1] == LEVELS:
+        return level
+    place = int(np.searchsorted(STARTS, level))
+    if STARTS[place] != level:
+        raise ValueError(f"no bin starts at {threshold}; count the pixels that reach it as a mask")
+    return place
 
 
 def prevalence(counts: Counts) -> Values:

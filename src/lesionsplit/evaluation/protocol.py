@@ -2,6 +2,7 @@
 
 * One grid for all: the frame's longer side has ``resolution`` pixels (256); scores are averaged onto
   it, and a pixel of it is lesion, or lung, where at least half of it is.
+* Scores are 0 farther than one pixel of that grid from the lungs.
 * Pooled: over all pixels of the split's lesion slices, on the whole image or inside the lungs. Per
   image: the mean over lesion slices of each one's own value.
 * Agreed: pixels that the first two annotators both outlined, against those that neither did; the
@@ -17,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 import numpy as np
 from PIL.Image import Resampling
+from scipy import ndimage
 
 from lesionsplit.data import masks
 from lesionsplit.data.lungs import LungSlice
@@ -58,7 +60,7 @@ class AnnotatorAgainst(msgspec.Struct, frozen=True, kw_only=True):
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """Everything measured on a split."""
 
-    conventions: dict[str, str | int | float]
+    conventions: dict[str, str | int | float | None]
     """What the numbers mean: data, split, counts, resolution, thresholds."""
 
     chance: dict[str, Chance]
@@ -81,7 +83,10 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def evaluate(
-    table: Table, scores: Mapping[str, Iterable[Scored]], thresholds: Mapping[str, float], resolution: int = RESOLUTION
+    table: Table,
+    scores: Mapping[str, Iterable[Scored]],
+    thresholds: Mapping[str, float | None],
+    resolution: int = RESOLUTION,
 ) -> tuple[Evaluation, dict[str, MethodTally]]:
     """Score methods' heat maps against every annotator.
 
@@ -89,7 +94,8 @@ def evaluate(
         table: the slices of one split; lesion slices with masks, by all annotators alike.
         scores: by method, a heat map for each slice of the table in its order, on its frame at any
             resolution.
-        thresholds: by method, the score from which a pixel counts as lesion.
+        thresholds: by method, the score from which a pixel counts as lesion; None where there is none, and then
+            no number at a stored threshold.
         resolution: of the grid on which scores and masks meet.
 
     Returns:
@@ -125,9 +131,14 @@ def opening_scores(slices: Iterable[LungSlice], resolution: int = RESOLUTION) ->
 
 
 def to_grid(scored: Scored, resolution: int) -> Scored:
-    """A heat map and its lungs on the grid on which scores and masks meet; 0 outside the lungs."""
+    """A heat map and its lungs on the grid on which scores and masks meet.
+
+    Scores reach a pixel of the grid beyond the lungs: their edge runs through pixels, and a lesion at the
+    pleura is outlined across it.
+    """
     lungs = onto_grid(scored.lungs, resolution) >= 0.5
-    return Scored(np.where(lungs, onto_grid(scored.score, resolution), 0).astype(np.float32), lungs)
+    near = ndimage.binary_dilation(lungs, np.ones((3, 3), dtype=bool))
+    return Scored(np.where(near, onto_grid(scored.score, resolution), 0).astype(np.float32), lungs)
 
 
 def onto_grid(image: Float | Mask, resolution: int) -> Float:

@@ -15,7 +15,10 @@ from lesionsplit.reading import to_levels
 
 
 class AgainstOutline(NamedTuple):
-    """A lesion slice's heat map against what one annotator outlined; NaN where there is nothing to divide by."""
+    """A lesion slice's heat map against what one annotator outlined.
+
+    NaN where there is nothing to divide by; without a threshold, all but the average precision.
+    """
 
     average_precision: float
     """Over the whole frame; NaN where nothing is outlined, as the next two."""
@@ -50,7 +53,7 @@ class SliceNumbers(NamedTuple):
     """The slice score."""
 
     fired: float
-    """Share of its lung at the stored threshold."""
+    """Share of its lung at the stored threshold; NaN without one."""
 
     mean: float
     """Mean score in its lungs."""
@@ -59,28 +62,31 @@ class SliceNumbers(NamedTuple):
     """By annotator; empty for normal slices."""
 
     def wrong(self, annotator: str) -> float:
-        """Wrong pixels for each pixel of lung; in a normal slice all that fires is wrong."""
+        """Wrong pixels for each pixel of lung; in a normal slice all that fires is wrong. NaN without a threshold."""
         return self.against[annotator].wrong if self.against else self.fired
 
 
-def against_outline(score: Float, lungs: Mask, truth: Mask, threshold: float) -> AgainstOutline:
+def against_outline(score: Float, lungs: Mask, truth: Mask, threshold: float | None) -> AgainstOutline:
     """One slice's heat map against one annotator's outline.
 
     Args:
         score: 0 to 1, (rows, columns).
         lungs: of the same shape, at least one pixel set.
         truth: what is outlined, of the same shape; may be empty.
-        threshold: the score from which a pixel fires.
+        threshold: the score from which a pixel fires; None where there is none.
     """
     levels = to_levels(score)
+    precision, nan = average_precision(levels, truth), float("nan")
+    if threshold is None:
+        return AgainstOutline(precision, nan, nan, nan, nan, nan)
     found = levels >= level_of(threshold)
     outlined, fires, lung = (int(np.count_nonzero(mask)) for mask in (truth, found, lungs))
     missed, false = int(np.count_nonzero(truth & ~found)), int(np.count_nonzero(found & ~truth))
     return AgainstOutline(
-        average_precision=average_precision(levels, truth),
-        dice=2 * (outlined - missed) / (fires + outlined) if outlined else float("nan"),
-        missed=missed / outlined if outlined else float("nan"),
-        false=false / fires if fires else float("nan"),
+        average_precision=precision,
+        dice=2 * (outlined - missed) / (fires + outlined) if outlined else nan,
+        missed=missed / outlined if outlined else nan,
+        false=false / fires if fires else nan,
         missed_of_lung=missed / lung,
         false_of_lung=false / lung,
     )
@@ -89,15 +95,22 @@ def against_outline(score: Float, lungs: Mask, truth: Mask, threshold: float) ->
 def worst(slices: Iterable[SliceNumbers], annotator: str, count: int, of_a_series: int) -> list[SliceNumbers]:
     """The slices with most wrong pixels for each pixel of lung, the worst first; fewer than ``count`` if need be.
 
+    Between equals, and where there is no threshold, the lowest average precision comes first.
+
     Args:
         slices: of a split.
         annotator: whose outlines are taken for the truth in lesion slices.
         count: how many.
         of_a_series: how many of one series at most; further ones are near-duplicates.
     """
+
+    def merit(one: SliceNumbers) -> tuple[float, float]:
+        precision = one.against[annotator].average_precision if one.against else float("nan")
+        return -float(np.nan_to_num(one.wrong(annotator))), float(np.nan_to_num(precision, nan=1))
+
     chosen: list[SliceNumbers] = []
     taken: dict[str, int] = {}
-    for one in sorted(slices, key=lambda one: -one.wrong(annotator)):
+    for one in sorted(slices, key=merit):
         if len(chosen) < count and taken.get(one.row.series, 0) < of_a_series:
             chosen.append(one)
             taken[one.row.series] = taken.get(one.row.series, 0) + 1

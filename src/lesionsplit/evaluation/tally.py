@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
 from lesionsplit.data.table import Label, Slice
 from lesionsplit.evaluation.bootstrap import Bootstrap, Estimate
@@ -16,19 +17,24 @@ from lesionsplit.evaluation.counts import (
     PixelCounts,
     average_precision,
     best_dice,
+    binary_dice,
     dice_at,
+    level_of,
     lowest_dice,
 )
 from lesionsplit.evaluation.ranking import auroc
 from lesionsplit.evaluation.slices import AgainstOutline, SliceNumbers, against_outline
 from lesionsplit.images import Float, Mask
-from lesionsplit.reading import lesion_mask, share_of_lung, slice_score
+from lesionsplit.reading import lesion_mask, share_of_lung, slice_score, to_levels
 
 FIXED_THRESHOLD = 0.4
 """The paper's threshold, reported beside the stored one."""
 
 LOWEST, HIGHEST = 0.1, 0.6
 """Thresholds between which Dice should hardly change: wherever one is set, little is lost."""
+
+MISSING = Estimate(None)
+"""What cannot be measured on this data."""
 
 CALLED_NORMAL = 0.01
 """A slice of whose lung less than this share fires is called normal (Chaganti et al. 2020)."""
@@ -38,7 +44,7 @@ class Scored(NamedTuple):
     """A method's heat map of one slice, (rows, columns)."""
 
     score: Float
-    """0 to 1; 0 outside the lungs."""
+    """0 to 1; 0 away from the lungs."""
 
     lungs: Mask
 
@@ -106,16 +112,21 @@ class AnnotatorTally:
 
     whole: PixelCounts = field(default_factory=PixelCounts)
     in_lung: PixelCounts = field(default_factory=PixelCounts)
+    found: PixelCounts = field(default_factory=PixelCounts)
+    """What reaches the threshold, as a mask; nothing is counted without one."""
     outlined: list[str] = field(default_factory=list)
     """The series of each slice that the annotator outlined something in; the next two are of these."""
     precisions: list[float] = field(default_factory=list)
     dices: list[float] = field(default_factory=list)
     prevalences: list[float] = field(default_factory=list)
 
-    def add(self, series: str, scored: Scored, truth: Mask, threshold: float) -> AgainstOutline:
+    def add(self, series: str, scored: Scored, truth: Mask, threshold: float | None) -> AgainstOutline:
         """Count one lesion slice; returns its own numbers."""
         self.whole.add(series, scored.score, truth)
         self.in_lung.add(series, scored.score[scored.lungs], truth[scored.lungs])
+        if threshold is not None:
+            found = to_levels(scored.score) >= level_of(threshold)
+            self.found.add(series, found.astype(np.float32), truth)
         numbers = against_outline(scored.score, scored.lungs, truth, threshold)
         if truth.any():
             self.outlined.append(series)
@@ -124,7 +135,7 @@ class AnnotatorTally:
             self.dices.append(numbers.dice)
         return numbers
 
-    def summarise(self, threshold: float) -> AgainstAnnotator:
+    def summarise(self) -> AgainstAnnotator:
         """Numbers with intervals."""
         bootstrap = Bootstrap(list(self.whole.by_series))
         return AgainstAnnotator(
@@ -132,7 +143,7 @@ class AnnotatorTally:
             average_precision_in_lung=bootstrap.pooled(average_precision, self.in_lung),
             average_precision_per_image=bootstrap.mean(self.precisions, self.outlined),
             dice_best=bootstrap.pooled(best_dice, self.whole),
-            dice_stored=bootstrap.pooled(partial(dice_at, threshold=threshold), self.whole),
+            dice_stored=bootstrap.pooled(binary_dice, self.found) if self.found.by_series else MISSING,
             dice_fixed=bootstrap.pooled(partial(dice_at, threshold=FIXED_THRESHOLD), self.whole),
             dice_lowest=bootstrap.pooled(partial(lowest_dice, low=LOWEST, high=HIGHEST), self.whole),
             dice_stored_per_image=bootstrap.mean(self.dices, self.outlined),
@@ -143,7 +154,8 @@ class AnnotatorTally:
 class MethodTally:
     """One method's heat maps counted over a split."""
 
-    threshold: float
+    threshold: float | None
+    """None: there was no normal slice to set one on. What is measured at it is then missing."""
     annotators: dict[str, AnnotatorTally] = field(default_factory=dict)
     agreed: dict[str, PixelCounts] = field(default_factory=dict)
     """By pair of annotators, ``a and b``: pixels that both or neither outlined."""
@@ -157,10 +169,13 @@ class MethodTally:
             )
             for annotator, truth in truths.items()
         }
+        fired = float("nan")
+        if self.threshold is not None:
+            fired = share_of_lung(lesion_mask(scored.score, self.threshold), scored.lungs)
         numbers = SliceNumbers(
             row=row,
             score=slice_score(scored.score, scored.lungs),
-            fired=share_of_lung(lesion_mask(scored.score, self.threshold), scored.lungs),
+            fired=fired,
             mean=float(scored.score[scored.lungs].mean()),
             against=against,
         )
@@ -171,7 +186,7 @@ class MethodTally:
 
     def against_annotators(self) -> dict[str, AgainstAnnotator]:
         """Numbers against each annotator."""
-        return {name: tally.summarise(self.threshold) for name, tally in self.annotators.items()}
+        return {name: tally.summarise() for name, tally in self.annotators.items()}
 
     def on_slices(self) -> OnSlices:
         """Numbers on normal slices, and on normal against lesion slices."""
@@ -182,13 +197,16 @@ class MethodTally:
             chosen = [one for one in self.slices if one.row.label == label]
             return bootstrap.mean([value(one) for one in chosen], [one.row.series for one in chosen])
 
+        def mean_fired(value: Callable[[float], float], label: Label) -> Estimate:
+            return MISSING if self.threshold is None else mean(lambda one: value(one.fired), label)
+
         lesion = [one.row.label == "lesion" for one in self.slices]
         scores = [one.score for one in self.slices]
         return OnSlices(
-            share_of_lung_fired=mean(lambda one: one.fired, "normal"),
+            share_of_lung_fired=mean_fired(float, "normal"),
             score_of_normal=mean(lambda one: one.mean, "normal"),
             score_of_lesion=mean(lambda one: one.mean, "lesion"),
-            specificity=mean(lambda one: float(one.fired < CALLED_NORMAL), "normal"),
-            sensitivity=mean(lambda one: float(one.fired >= CALLED_NORMAL), "lesion"),
+            specificity=mean_fired(lambda share: float(share < CALLED_NORMAL), "normal"),
+            sensitivity=mean_fired(lambda share: float(share >= CALLED_NORMAL), "lesion"),
             auroc=Estimate.of(auroc(scores, lesion), auroc(scores, lesion, bootstrap.weights(series))),
         )

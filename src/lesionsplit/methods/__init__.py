@@ -1,1 +1,1 @@
-"""Methods: one file is one way to learn where lesions are, with its settings, objective, step and score."""
+"""Methods: an objective, a training step and a score each. `base` is what they have in common."""

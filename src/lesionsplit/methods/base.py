@@ -40,6 +40,14 @@ class Method(Protocol):
 class MethodSettings(Protocol):
     """Settings that know which method they are of."""
 
+    @property
+    def annotator(self) -> str | None:
+        """Whose masks training is given; None, as of every weakly supervised method: nobody's."""
+
+    @property
+    def reach(self) -> int:
+        """Pixels of the canvas beyond the lungs that its score means something for."""
+
     def build(self) -> Method:
         """The method, with fresh weights."""
 
@@ -48,3 +56,16 @@ class MethodSettings(Protocol):
 
     def read(self, network: nn.Module, images: Tensor) -> Reading:
         """What such a network has to say of slices (B, 1, H, W) in network grey; each on its own."""
+
+
+def supervision(method: MethodSettings) -> str:
+    """What such a method is told of the slices that it learns from, in words."""
+    if method.annotator is None:
+        return "image labels only"
+    return f"masks of annotator {method.annotator} of the train split: a supervised upper bound"
+
+
+def bare(network: nn.Module) -> nn.Module:
+    """The network without what Fabric has put around it."""
+    module: nn.Module = getattr(network, "module", network)
+    return module

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -85,6 +85,11 @@ HeatMap = Literal["lesion", "lesion-rescaled", "residual", "residual-positive"]
 class DecompositionSettings(Settings, frozen=True, tag_field="name", tag="decomposition"):
     """Everything about the method."""
 
+    annotator: ClassVar[None] = None
+    """Nobody's mask reaches it."""
+
+    reach: ClassVar[int] = 0
+
     network: NetworkSettings = NetworkSettings()
     critic: CriticSettings = CriticSettings()
     objective: Objective = Objective()
@@ -121,7 +126,7 @@ def objective(
     whole = torch.cat([normal.whole, lesion.whole])
     edges = settings.edge_weighting
     terms = {
-        "reconstruction": distance(torch.cat(batch), whole, settings.distance, edges=edges),  # eq. 1
+        "reconstruction": distance(batch.images, whole, settings.distance, edges=edges),  # eq. 1
         "fidelity": distance(batch.normal, normal.healthy, settings.power_of_fidelity, edges=edges),  # eq. 2
     }
     if settings.adversarial:
@@ -196,7 +201,7 @@ class DecompositionMethod:
         settings, schedule = self.settings.objective, self.settings.optimisation
         trains_network = number >= schedule.critic_first and (number + 1) % schedule.critic_steps == 0
         with torch.set_grad_enabled(trains_network):
-            parts = self.network(torch.cat(batch))
+            parts = self.network(batch.images)
         normal, lesion = map(Decomposition._make, zip(*(part.chunk(2) for part in parts), strict=True))
         measured: Terms = {}
         if settings.adversarial:

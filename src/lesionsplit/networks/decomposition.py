@@ -8,8 +8,7 @@ import torch
 from msgspec import Meta
 from torch import Tensor, nn
 
-from lesionsplit.errors import SettingsError
-from lesionsplit.networks.unet import Decoder, Encoder, Norm
+from lesionsplit.networks.unet import Decoder, Encoder, Norm, check_stride
 from lesionsplit.settings import Settings
 
 Width = Annotated[int, Meta(ge=1)]
@@ -77,13 +76,7 @@ class DecompositionNet(nn.Module):
         Raises:
             SettingsError: H or W is not a multiple of the encoder's stride.
         """
-        height, width = image.shape[-2:]
-        stride = self.encoder.stride
-        if height % stride or width % stride:
-            raise SettingsError(
-                f"placement: the network is given {height} x {width} pixels; with {len(self.encoder.blocks)} "
-                f"levels both sides must be multiples of {stride}"
-            )
+        check_stride(image, self.encoder)
         features = self.encoder(image)
         drawn = torch.tanh(torch.cat([decoder(features) for decoder in self.decoders.values()], dim=1))
         healthy, lesion = drawn.chunk(2, dim=1)

@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from lesionsplit.errors import SettingsError
+
 Norm = Literal["batch", "instance", "none"]
 
 
@@ -26,14 +28,14 @@ class Encoder(nn.Module):
     authors' code does the same).
     """
 
-    def __init__(self, channels: Sequence[int], norm: Norm) -> None:
+    def __init__(self, channels: Sequence[int], norm: Norm, inputs: int = 1) -> None:
         super().__init__()
         self.stride = 2 ** (len(channels) - 1)
-        self.blocks = nn.ModuleList(ConvBlock(fine, coarse, norm) for fine, coarse in pairwise([1, *channels]))
+        self.blocks = nn.ModuleList(ConvBlock(fine, coarse, norm) for fine, coarse in pairwise([inputs, *channels]))
         self.downs = nn.ModuleList(nn.Conv2d(width, width, kernel_size=2, stride=2) for width in channels[:-1])
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Features of (B, 1, H, W) from fine to coarse; H and W are multiples of ``stride``."""
+        """Features of (B, inputs, H, W) from fine to coarse; H and W are multiples of ``stride``."""
         features = [self.blocks[0](image)]
         for down, block in zip(self.downs, self.blocks[1:], strict=True):
             features.append(block(down(features[-1])))
@@ -64,6 +66,20 @@ class Decoder(nn.Module):
             image = block(torch.cat([skip, up(image)], dim=1))
         drawn: Tensor = self.head(image)
         return drawn
+
+
+def check_stride(image: Tensor, encoder: Encoder) -> None:
+    """Refuse images, (B, C, H, W), that cannot be halved as often as an encoder does.
+
+    Raises:
+        SettingsError: H or W is not a multiple of its stride.
+    """
+    height, width = image.shape[-2:]
+    if height % encoder.stride or width % encoder.stride:
+        raise SettingsError(
+            f"placement: the network is given {height} x {width} pixels; with {len(encoder.blocks)} levels both "
+            f"sides must be multiples of {encoder.stride}"
+        )
 
 
 def _conv(inputs: int, outputs: int, norm: Norm) -> list[nn.Module]:

@@ -68,7 +68,8 @@ def _dice(axes: Axes, annotator: str, evaluation: Evaluation, tallies: Mapping[s
         threshold = np.linspace(0, 1, len(overlap) + 1)[1:]
         chosen = _thinned(len(overlap))
         axes.plot(threshold[chosen], overlap[chosen], color=colour, label=method)
-        axes.axvline(tally.threshold, color=colour, linestyle=":", linewidth=1)
+        if tally.threshold is not None:
+            axes.axvline(tally.threshold, color=colour, linestyle=":", linewidth=1)
     for style, (other, agreement) in zip(("--", "-."), evaluation.annotators[annotator].items(), strict=False):
         if agreement.dice.value is not None:
             axes.axhline(agreement.dice.value, color="0.4", linestyle=style, linewidth=1, label=f"annotator {other}")

@@ -92,7 +92,7 @@ def describe(one: SliceNumbers, annotators: Sequence[str]) -> list[Heading]:
     lines: list[Heading] = [
         f"{one.row.image.stem}, {one.row.label}, series {one.row.series}",
         [(_sentence(one, annotators[0]), FOUND)],
-        f"wrong: {one.wrong(annotators[0]):.1%} of the lung; score {one.score:.2f}",
+        f"wrong: {_share(one.wrong(annotators[0]), 1)} of the lung; score {one.score:.2f}",
     ]
     for colour, (name, numbers) in zip(COLOURS, one.against.items(), strict=False):
         lines.append([(f"{name}: missed {_share(numbers.missed)}, false {_share(numbers.false)}", colour)])
@@ -102,6 +102,8 @@ def describe(one: SliceNumbers, annotators: Sequence[str]) -> list[Heading]:
 
 def _sentence(one: SliceNumbers, first: str) -> str:
     """The larger of a slice's two errors."""
+    if np.isnan(one.fired):
+        return "no threshold, so nothing is called lesion"
     if not one.against:
         return f"fires on {one.fired:.1%} of a normal lung"
     numbers = one.against[first]
@@ -112,8 +114,8 @@ def _sentence(one: SliceNumbers, first: str) -> str:
     return f"fires {numbers.false:.0%} outside {first}'s outline"
 
 
-def _share(value: float) -> str:
-    return "-" if np.isnan(value) else f"{value:.0%}"
+def _share(value: float, digits: int = 0) -> str:
+    return "-" if np.isnan(value) else f"{value:.{digits}%}"
 
 
 def _number(value: float) -> str:

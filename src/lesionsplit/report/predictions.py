@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lesionsplit.data.lungs import LungSlice, find_lungs
-from lesionsplit.data.table import list_images
+from lesionsplit.data.lungs import LungSlice, read_lung_slice
 from lesionsplit.errors import DataError
 from lesionsplit.images import as_float, as_grey, read_grey, write_bytes, write_image
 from lesionsplit.memory import keep_freed_memory
@@ -24,6 +23,7 @@ from lesionsplit.model import digest
 from lesionsplit.pictures import outline, overlay_tile
 from lesionsplit.predictor import Prediction, Predictor
 from lesionsplit.progress import Progress, silent
+from lesionsplit.report.inputs import Outcome, gather
 
 TABLE = "predictions.csv"
 MANIFEST = "predictions.json"
@@ -33,20 +33,12 @@ AHEAD = 16
 """Slices whose files may wait to be written, which bounds memory."""
 
 
-@dataclass
-class Outcome:
-    """How many slices went which way."""
-
-    done: int = 0
-    skipped: int = 0
-    failed: int = 0
-
-
 def predict_files(
     inputs: Sequence[Path],
     out: Path,
     weights: Path | None = None,
     *,
+    lungs: Path | None = None,
     threshold: float | None = None,
     overwrite: bool = False,
     device: str = "auto",
@@ -56,18 +48,30 @@ def predict_files(
 ) -> Outcome:
     """Predict image files and folders of them; what cannot be read is said and left out.
 
+    Args:
+        inputs: image files, or folders of them.
+        out: the folder to write to.
+        weights: a weights file, by default the one in the package.
+        lungs: a folder with NAME_lungs.png of each slice; by default slices are lung-masked.
+        threshold: lowest score that counts as lesion, by default the one in the weights.
+        overwrite: predict again what is there already.
+        device: as for `Predictor.load`.
+        threads: of the CPU, by default all.
+        progress: shows how far it is.
+        say: is given a line about each slice that cannot be read.
+
     Raises:
-        DataError: an input does not exist, two would be written under one name, or the folder holds
-            predictions of other weights or another threshold.
+        DataError: an input or the folder of lungs does not exist, two would be written under one name, or the
+            folder holds predictions of other weights or another threshold.
     """
     if threads:
         torch.set_num_threads(threads)
     keep_freed_memory()
-    paths = gather(inputs)
-    if out.resolve() in {path.parent.resolve() for path in paths}:
-        raise DataError(f"{out}: holds slices to predict; choose another folder for what is found in them")
+    paths = gather(inputs, out, "score")
+    if lungs is not None and not lungs.is_dir():
+        raise DataError(f"{lungs}: no such folder; give the one that `lesionsplit lungs` wrote")
     predictor = Predictor.load(weights, device=device, threshold=threshold)
-    table = PredictionTable(out)
+    table = PredictionTable(out, lungs)
     table.begin(_manifest(predictor, weights), paths, overwrite=overwrite)
     todo = [path for path in paths if overwrite or not table.has(path)]
     outcome = Outcome(skipped=len(paths) - len(todo))
@@ -76,8 +80,7 @@ def predict_files(
     def slices() -> Iterator[LungSlice]:
         for path in progress(todo, len(todo), "Predicting"):
             try:
-                grey = read_grey(path)
-                one = LungSlice(grey, find_lungs(grey))
+                one = read_lung_slice(path, lungs_file(lungs, path) if lungs else None)
             except DataError as error:
                 outcome.failed += 1
                 table.drop(path)
@@ -100,28 +103,6 @@ def predict_files(
     return outcome
 
 
-def gather(inputs: Sequence[Path]) -> list[Path]:
-    """The image files that inputs stand for.
-
-    Raises:
-        DataError: an input does not exist, a folder has no image, or two would be written under one name.
-    """
-    paths: list[Path] = []
-    for path in inputs:
-        if not path.exists():
-            raise DataError(f"{path}: no such file or folder")
-        found = list_images(path) if path.is_dir() else [path]
-        if not found:
-            raise DataError(f"{path}: has no image in it; give a folder of PNG, JPG or TIFF files")
-        paths += found
-    taken: dict[str, Path] = {}
-    for path in dict.fromkeys(paths):
-        other = taken.setdefault(path.stem, path)
-        if other != path:
-            raise DataError(f"{path} and {other} would both be written as {path.stem}_score.png; predict them apart")
-    return list(taken.values())
-
-
 def write_prediction(out: Path, path: Path, prediction: Prediction) -> None:
     """Write a slice's four images."""
     files = output_files(out, path)
@@ -131,6 +112,11 @@ def write_prediction(out: Path, path: Path, prediction: Prediction) -> None:
     write_image(files["mask"], np.where(prediction.mask, 255, 0).astype(np.uint8))
     write_image(files["healthy"], prediction.healthy)
     write_image(files["overlay"], overlay)
+
+
+def lungs_file(folder: Path, path: Path) -> Path:
+    """Where the lungs of a slice are, as `lesionsplit lungs` names them."""
+    return folder / f"{path.stem}_lungs.png"
 
 
 def output_files(out: Path, path: Path) -> dict[str, Path]:
@@ -143,6 +129,8 @@ class PredictionTable:
     """predictions.csv: a row is added when a slice's images are all there, so that a rerun can go on."""
 
     out: Path
+    lungs: Path | None = None
+    """The folder with the slices' lungs, if they have any of their own."""
     rows: dict[str, dict[str, str]] = field(default_factory=dict)
     """By the slice's absolute path."""
 
@@ -195,7 +183,10 @@ class PredictionTable:
         files = list(output_files(self.out, path).values())
         if _key(path) not in self.rows or not path.is_file() or not all(file.is_file() for file in files):
             return False
-        return min(file.stat().st_mtime_ns for file in files) >= path.stat().st_mtime_ns
+        sources = [path] if self.lungs is None else [path, lungs_file(self.lungs, path)]
+        if not all(source.is_file() for source in sources):
+            return False
+        return min(map(_changed, files)) >= max(map(_changed, sources))
 
     def add(self, path: Path, prediction: Prediction) -> None:
         """Add a slice whose images have been written."""
@@ -221,6 +212,10 @@ class PredictionTable:
         writer.writeheader()
         writer.writerows(self.rows[name] for name in order if name in self.rows)
         write_bytes(self.out / TABLE, text.getvalue().encode())
+
+
+def _changed(file: Path) -> int:
+    return file.stat().st_mtime_ns
 
 
 def _key(path: Path) -> str:

@@ -85,19 +85,30 @@ def _evaluate(
     predictor: Predictor, whole: Table, table: Table, resolution: int, progress: Progress
 ) -> tuple[Evaluation, dict[str, MethodTally]]:
     """The model at its stored threshold, and the morphology baseline at one set in the same way."""
-    normal = calibration_slices(whole)
-    openings = opening_scores(map(read_slice, progress(normal, len(normal), "Morphology on normal slices")), resolution)
+    threshold, threshold_from = _threshold_of_openings(whole, resolution, progress)
     predictions = predictor.predict_stream(map(read_slice, progress(table, len(table), "Evaluating")))
-    thresholds = {OURS: predictor.threshold, MORPHOLOGY: threshold_on_normals(openings)}
+    thresholds = {OURS: predictor.threshold, MORPHOLOGY: threshold}
     known = HealthyTally()
     scores = {
         OURS: _scored(table, predictions, known),
         MORPHOLOGY: opening_scores(map(read_slice, table), resolution),
     }
     evaluation, tallies = evaluate(table, scores, thresholds, resolution)
-    evaluation.conventions[f"threshold of {MORPHOLOGY} from"] = f"normal slices of {normal.slices[0].split}"
-    evaluation.conventions[f"threshold of {OURS} from"] = predictor.model.card.threshold_from
+    card = predictor.model.card
+    evaluation.conventions[f"threshold of {MORPHOLOGY} from"] = threshold_from
+    evaluation.conventions[f"threshold of {OURS} from"] = card.threshold_from
+    if "supervision" in card.trained:
+        evaluation.conventions[f"supervision of {OURS}"] = card.trained["supervision"]
     return msgspec.structs.replace(evaluation, healthy=known.summarise()), tallies
+
+
+def _threshold_of_openings(whole: Table, resolution: int, progress: Progress) -> tuple[float | None, str]:
+    """The morphology baseline's threshold, and where it is from; none where there is no normal slice at all."""
+    if not len(whole.labelled("normal")):
+        return None, "nothing: the data set has no normal slice to set it on"
+    normal = calibration_slices(whole)
+    openings = opening_scores(map(read_slice, progress(normal, len(normal), "Morphology on normal slices")), resolution)
+    return threshold_on_normals(openings), f"normal slices of {normal.slices[0].split}"
 
 
 def _scored(table: Table, predictions: Iterable[Prediction], known: HealthyTally) -> Iterator[Scored]:

@@ -45,6 +45,7 @@ def to_markdown(evaluation: Evaluation) -> str:
         f"{facts['data']}, split {facts['split']}: {facts['lesion slices']} lesion slices of "
         f"{facts['lesion series']} series, {facts['normal slices']} normal slices of {facts['normal series']}; "
         f"{facts['resolution']} pixels on the frame's longer side; [95 % interval over series].",
+        *(f"{name.capitalize()}: {fact}." for name, fact in facts.items() if name.startswith("supervision of ")),
         "",
         "| | against | AP, whole image | AP, in lung | AP, per image | best Dice (oracle) | Dice, stored threshold | "
         "Dice at 0.4 | lowest Dice from 0.1 to 0.6 / best |",

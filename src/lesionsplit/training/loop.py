@@ -14,12 +14,15 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from lesionsplit.data.cache import PreparedSlices
 from lesionsplit.data.sampling import Sampler, derive_seed
 from lesionsplit.errors import DivergedError, RunError
-from lesionsplit.methods.base import Method
+from lesionsplit.methods.base import Method, bare
 from lesionsplit.run import Run
 from lesionsplit.training.checkpoint import load_checkpoint, save_checkpoint
 from lesionsplit.training.pictures import draw_samples
 from lesionsplit.training.record import Measurement, Record
 from lesionsplit.training.stopping import StopRequest
+
+OTHER_THAN_SAMPLING = 1
+"""Keeps what a method draws apart from what the sampler has drawn for the same step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +82,7 @@ def fit(run: Run, slices: PreparedSlices, fabric: Fabric, watch: Callable[[Measu
 
     with StopRequest() as stop:
         while step < settings.steps and not stopping:
-            torch.manual_seed(derive_seed(run.settings.seed, step, fabric.global_rank))
+            torch.manual_seed(derive_seed(run.settings.seed, step, fabric.global_rank, OTHER_THAN_SAMPLING))
             record.add(method.step(sampler.draw(step), step))
             average.update_parameters(bare(method.network))
             step += 1
@@ -116,12 +119,6 @@ def running_average(method: Method, decay: float) -> AveragedModel:
     """The exponential moving average of the network's weights, batch norm's statistics included."""
     averaging = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
     return AveragedModel(bare(method.network), multi_avg_fn=averaging, use_buffers=True)
-
-
-def bare(network: nn.Module) -> nn.Module:
-    """The network without what Fabric has put around it."""
-    module: nn.Module = getattr(network, "module", network)
-    return module
 
 
 def agreed(stop: bool, fabric: Fabric) -> bool:

@@ -17,6 +17,7 @@ from lesionsplit.data.lungs import read_slice
 from lesionsplit.data.table import Label, Table, read_table
 from lesionsplit.errors import DataError, RunError
 from lesionsplit.memory import keep_freed_memory
+from lesionsplit.methods.base import MethodSettings, supervision
 from lesionsplit.model import Model, ModelCard
 from lesionsplit.predictor import Predictor, choose_device
 from lesionsplit.progress import Progress, silent
@@ -38,17 +39,23 @@ def train(
     threads: int | None = None,
     progress: Progress = silent,
     watch: Callable[[Measurement], None] | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Trained:
-    """Train a run on a data set's train split, image labels only, and write its weights.
+    """Train a run on a data set's train split and write its weights.
+
+    Image labels are all that a method is given, unless its settings name an annotator: then it is a
+    supervised upper bound, and is given that annotator's masks of the train split.
 
     Args:
         run: new, or opened again to be continued.
-        data: a folder that `read_table` reads; its masks are dropped before anything looks at them.
+        data: a folder that `read_table` reads; the masks that the method is not given are dropped
+            before anything looks at them.
         cache: where prepared slices are kept; the user's cache folder by default.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         threads: of the CPU; as many as torch finds by default, or as the run had before.
         progress: shows preparation and threshold.
         watch: is told of every measurement of the loop.
+        say: is told, in a line, when training is that of a supervised upper bound.
 
     Raises:
         DataError, RunError, SettingsError: see their messages.
@@ -63,13 +70,14 @@ def train(
     fabric = launch(run.settings, device)
     check_shares(run.settings.training.batch_size, fabric.world_size)
     _not_beyond(run)
-    table = read_table(data).without_masks()
+    table = _given(read_table(data), run.settings.method)
     training = _both_labels(table.split("train"))
     normal = calibration_slices(table)
     if normal.slices[0].split != "train":  # those are read when they are prepared
         for row in progress(normal, len(normal), "Checking normal slices"):
             read_slice(row)  # a broken one is to be known before hours of training, not after
-    slices = prepare(training, run.settings.placement, folder=cache, progress=progress)
+    method = run.settings.method
+    slices = prepare(training, run.settings.placement, annotator=method.annotator, folder=cache, progress=progress)
     _same_data(run, before, slices)
     if fabric.is_global_zero:
         run.describe(
@@ -81,7 +89,10 @@ def train(
             processes=fabric.world_size,
             threads=torch.get_num_threads(),
             precision=run.settings.training.precision,
+            supervision=supervision(method),
         )
+        if method.annotator is not None:  # once nothing is wrong with the data: an error is to be the only line
+            say(f"trains on {supervision(method)}, not a weakly supervised method")
     trained = fit(run, slices, fabric, watch or (lambda _: None))
     if trained.finished and fabric.is_global_zero:
         _write_weights(run, trained, slices, table, str(fabric.device), progress)
@@ -105,6 +116,11 @@ def launch(settings: RunSettings, device: str) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def _given(table: Table, method: MethodSettings) -> Table:
+    """What a method may see of a data set: the one place that decides which masks reach a training."""
+    return table.without_masks() if method.annotator is None else table.supervised_by(method.annotator)
 
 
 def _not_beyond(run: Run) -> None:
@@ -152,7 +168,7 @@ def _write_weights(
             "steps": str(trained.step),
             "seed": str(settings.seed),
             "data fingerprint": slices.fingerprint,
-            "supervision": "image labels only",
+            "supervision": supervision(settings.method),
             "lesionsplit": str(facts["lesionsplit"]),
             "torch": str(facts["torch"]),
         },

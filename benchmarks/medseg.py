@@ -1,0 +1,90 @@
+"""MedSeg's raw COVID slices as a data set that `lesionsplit evaluate` reads, with lungs found by `lesionsplit lungs`.
+
+    python benchmarks/medseg.py MEDSEG OUT
+    lesionsplit evaluate --data OUT -o OUT/evaluation
+
+MEDSEG holds images/ and masks/, files of the same names, mask values 0 none, 1 ground glass and 2
+consolidation. OUT is new. Every slice is its own series, labelled lesion, in split test; mask_any is
+both classes, mask_consolidation the denser one. Lungs are found without the masks. Printed is how
+much of the lesions lies inside them: what does not is missed by every method.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from lesionsplit.console import bar, say
+from lesionsplit.data.lungs import read_lung_slice
+from lesionsplit.data.table import TABLE, list_images
+from lesionsplit.errors import DataError, LesionsplitError
+from lesionsplit.images import Grey, read_grey, write_image
+from lesionsplit.report.outlines import write_lungs
+
+COLUMNS = ("image", "label", "split", "series", "lungs", "mask_any", "mask_consolidation")
+CONSOLIDATION = 2
+
+
+def convert(medseg: Path, out: Path) -> list[float]:
+    """Write the data set; returns the share of each slice's lesion pixels inside its lungs, and last that of all.
+
+    Raises:
+        DataError: there are no slices, a mask is missing, of another shape or has other values, or OUT exists.
+    """
+    if out.exists():
+        raise DataError(f"{out}: exists already; choose a new folder")
+    if not (medseg / "images").is_dir():
+        raise DataError(f"{medseg}: has no folder images/; give MedSeg's, with images/ and masks/")
+    paths = list_images(medseg / "images")
+    classes = {path: read_classes(medseg / "masks" / path.name, path) for path in paths}
+    write_lungs([medseg / "images"], out / "lungs", progress=bar, say=say)
+    rows, inside, lesion = [], [], []
+    for path, found in classes.items():
+        lungs = out / f"lungs/{path.stem}_lungs.png"
+        if not lungs.is_file():  # said already
+            continue
+        masks = {"any": found > 0, "consolidation": found == CONSOLIDATION}
+        write_image(out / f"images/{path.stem}.png", read_grey(path))
+        for name, mask in masks.items():
+            write_image(out / f"masks-{name}/{path.stem}.png", np.where(mask, 255, 0).astype(np.uint8))
+        files = (f"{folder}/{path.stem}.png" for folder in ("masks-any", "masks-consolidation"))
+        rows.append((f"images/{path.stem}.png", "lesion", "test", path.stem, f"lungs/{lungs.name}", *files))
+        inside.append(np.count_nonzero(masks["any"] & read_lung_slice(path, lungs).lungs))
+        lesion.append(np.count_nonzero(masks["any"]))
+    with (out / TABLE).open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
+    shares = [part / whole for part, whole in zip(inside, lesion, strict=True) if whole]
+    return [*shares, sum(inside) / max(1, sum(lesion))]
+
+
+def read_classes(mask: Path, image: Path) -> Grey:
+    """The classes of a slice's pixels, (rows, columns)."""
+    classes = read_grey(mask)
+    if classes.max() > CONSOLIDATION:
+        raise DataError(f"{mask}: has values up to {classes.max()}; allowed: 0, 1 and 2")
+    if classes.shape != read_grey(image).shape:
+        raise DataError(f"{mask}: has another shape than {image}")
+    return classes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("medseg", type=Path)
+    parser.add_argument("out", type=Path)
+    options = parser.parse_args()
+    try:
+        *shares, pooled = convert(options.medseg, options.out)
+    except LesionsplitError as error:
+        sys.exit(f"medseg.py: {error}")
+    print(
+        f"{pooled:.1%} of all lesion pixels lie inside the lungs; by slice: median {np.median(shares):.1%}, "
+        f"lowest {min(shares):.1%}, above 90 % in {sum(share > 0.9 for share in shares)} of {len(shares)}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Lesions drawn into normal slices, so that both parts of a slice are known exactly; torch only, no file."""
