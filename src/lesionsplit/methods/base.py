@@ -48,6 +48,10 @@ class MethodSettings(Protocol):
     def reach(self) -> int:
         """Pixels of the canvas beyond the lungs that its score means something for."""
 
+    @property
+    def stream(self) -> tuple[int, ...]:
+        """Sets what the method draws in a step apart from what the sampler has drawn for the same step."""
+
     def build(self) -> Method:
         """The method, with fresh weights."""
 

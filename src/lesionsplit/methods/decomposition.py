@@ -89,6 +89,8 @@ class DecompositionSettings(Settings, frozen=True, tag_field="name", tag="decomp
     """Nobody's mask reaches it."""
 
     reach: ClassVar[int] = 0
+    stream: ClassVar[tuple[int, ...]] = ()
+    """Its penalty mixes with numbers that the sampler has used: harmless, and published results hang on it."""
 
     network: NetworkSettings = NetworkSettings()
     critic: CriticSettings = CriticSettings()

@@ -33,6 +33,7 @@ class SupervisedSettings(Settings, frozen=True, tag_field="name", tag="supervise
     """Everything about the upper bound."""
 
     reach: ClassVar[int] = 0
+    stream: ClassVar[tuple[int, ...]] = (1,)
     annotator: Annotated[str, Meta(min_length=1)]
     """Whose masks it is trained on: `a` for the column `mask_a` of the data set's table."""
 

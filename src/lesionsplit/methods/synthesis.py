@@ -104,6 +104,7 @@ class SynthesisSettings(Settings, frozen=True, tag_field="name", tag="synthesis"
     """Nobody's mask reaches it."""
 
     reach: ClassVar[int] = 1
+    stream: ClassVar[tuple[int, ...]] = (1,)
 
     network: AdditiveSettings = AdditiveSettings()
     lesions: LesionSettings = LesionSettings()

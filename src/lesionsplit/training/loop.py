@@ -21,9 +21,6 @@ from lesionsplit.training.pictures import draw_samples
 from lesionsplit.training.record import Measurement, Record
 from lesionsplit.training.stopping import StopRequest
 
-OTHER_THAN_SAMPLING = 1
-"""Keeps what a method draws apart from what the sampler has drawn for the same step."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
@@ -82,7 +79,7 @@ def fit(run: Run, slices: PreparedSlices, fabric: Fabric, watch: Callable[[Measu
 
     with StopRequest() as stop:
         while step < settings.steps and not stopping:
-            torch.manual_seed(derive_seed(run.settings.seed, step, fabric.global_rank, OTHER_THAN_SAMPLING))
+            torch.manual_seed(derive_seed(run.settings.seed, step, fabric.global_rank, *run.settings.method.stream))
             record.add(method.step(sampler.draw(step), step))
             average.update_parameters(bare(method.network))
             step += 1
