@@ -70,7 +70,7 @@ def objective(parts: Additive, outlined: Tensor, lungs: Tensor) -> Terms:
     """
     unlike = F.binary_cross_entropy_with_logits(parts.logit, outlined, reduction="none")
     return {
-        "extent": (unlike * lungs).sum() / lungs.sum(),
+        "extent": (unlike * lungs).sum() / lungs.sum().clip(min=1),
         "overlap": overlap_loss(parts.chance * lungs, outlined * lungs),
     }
 
@@ -110,6 +110,6 @@ class SupervisedMethod:
         terms = objective(parts, torch.cat([torch.zeros_like(batch.outlined), batch.outlined]), lungs)
         self.optimizer.zero_grad()
         self.fabric.backward(weighted_sum(terms, dict.fromkeys(terms, 1.0)))
-        self.fabric.clip_gradients(self.network, self.optimizer, max_norm=5.0)
+        self.fabric.clip_gradients(self.network, self.optimizer, max_norm=5.0, error_if_nonfinite=False)
         self.optimizer.step()
         return {name: term.detach() for name, term in terms.items()}

@@ -188,7 +188,7 @@ class SynthesisMethod:
     def __init__(self, settings: SynthesisSettings) -> None:
         self.settings = settings
         self.network: nn.Module = settings.build_network()
-        self.teacher = copy.deepcopy(self.network).requires_grad_(False)
+        self.teacher = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.optimizer: Optimizer = AdamW(self.network.parameters(), settings.learning_rate, weight_decay=1e-4)
 
     def setup(self, fabric: Fabric) -> None:
@@ -229,7 +229,7 @@ class SynthesisMethod:
             weights["own"] = own
         self.optimizer.zero_grad()
         self.fabric.backward(weighted_sum(terms, weights))
-        self.fabric.clip_gradients(self.network, self.optimizer, max_norm=5.0)
+        self.fabric.clip_gradients(self.network, self.optimizer, max_norm=5.0, error_if_nonfinite=False)
         self.optimizer.step()
         self._teach()
         return {name: term.detach() for name, term in terms.items()}
@@ -252,6 +252,8 @@ class SynthesisMethod:
         if number % settings.every:
             return
         logits = self.teacher(normal).logit[lungs_of(normal) > 0]
+        if not logits.numel():  # slices so small that nothing is left of their lungs
+            return
         seldom = torch.quantile(logits.float(), 1 - settings.fired)
         looks = number // settings.every
         usual = cast(AdditiveNet, bare(self.network)).usual

@@ -23,7 +23,10 @@ class ScannerSettings(Settings, frozen=True):
 
 
 def rescan(images: Tensor, lungs: Tensor, settings: ScannerSettings) -> Tensor:
-    """Slices, (B, 1, H, W) in network grey, as another scanner might have given them; black stays black."""
+    """Slices, (B, 1, H, W) in network grey, as another scanner might have given them.
+
+    Noise stays inside the lungs; the black beside them and at the frame's edge blurs a little.
+    """
     if settings.sharpness:
         amount = uniform(images, -settings.sharpness, settings.sharpness)
         detail = images - blur(images, 1.0)
