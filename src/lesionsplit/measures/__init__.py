@@ -1,0 +1,1 @@
+"""Numbers that a reader of a CT would want of what was found."""
