@@ -9,6 +9,7 @@ from torch import nn
 
 from lesionsplit.errors import DivergedError, RunError
 from lesionsplit.methods.decomposition import DecompositionSettings
+from lesionsplit.networks.additive import AdditiveNet, AdditiveSettings
 from lesionsplit.networks.critic import CriticSettings
 from lesionsplit.networks.decomposition import NetworkSettings
 from lesionsplit.training.loop import agreed, bare, check_shares, refuse_broken, running_average
@@ -36,6 +37,14 @@ def test_weights_that_are_not_numbers_are_not_kept() -> None:
     nn.init.constant_(state["critic_loss"].bias, float("nan"))  # type: ignore[attr-defined]
     with pytest.raises(DivergedError, match="the weights 'bias' of critic_loss are not finite at step 7"):
         refuse_broken(state, 7)
+
+
+def test_what_is_kept_beside_the_weights_counts_too() -> None:
+    network = AdditiveNet(AdditiveSettings(channels=(2, 3)))
+    refuse_broken({"network": network}, 1)
+    network.usual.fill_(float("inf"))
+    with pytest.raises(DivergedError, match="the weights 'usual' of network are not finite at step 3"):
+        refuse_broken({"network": network}, 3)
 
 
 def test_one_process_decides_for_itself() -> None:

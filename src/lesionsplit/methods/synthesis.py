@@ -25,7 +25,7 @@ from lesionsplit.losses import Terms, overlap_loss, weighted_sum
 from lesionsplit.methods.base import Reading, bare
 from lesionsplit.networks.additive import Additive, AdditiveNet, AdditiveSettings
 from lesionsplit.settings import Settings
-from lesionsplit.synthesis.fields import blur, lungs_of, study
+from lesionsplit.synthesis.fields import blur, lungs_of, quantile, spared_grey, study
 from lesionsplit.synthesis.lesions import Drawn, LesionSettings, draw_lesions
 from lesionsplit.synthesis.scanner import ScannerSettings, rescan
 
@@ -92,6 +92,10 @@ class Calibration(Settings, frozen=True):
     share of the way to dense vessels, and ``faint / (faint + conspicuous)`` of it where it does not at
     all: of two findings equally likely, readers outline the denser."""
 
+    healthy: Annotated[float, Meta(ge=0)] = 3.0
+    """Logits below the zero of the score from which a pixel counts as parenchyma, which the others are measured
+    against. The whole lung would not do: where more than half of it is lesion, its median is lesion's."""
+
     rim: Chance = 0.15
     """Share of its neighbours' highest score that a pixel just outside the lungs gets. The lungs' edge
     is a line through pixels that are half lung, and who outlines a lesion at the pleura goes over it."""
@@ -141,8 +145,9 @@ def score(logit: Tensor, images: Tensor, settings: Calibration) -> Tensor:
     """
     field = study(images)
     around = blur(field.lungs, SEEN).clip(min=0.05)
-    stands_out = blur(images * field.lungs, SEEN) / around - field.parenchyma
-    stands_out = (stands_out / (field.dense - field.parenchyma).clip(min=1e-3)).clip(min=0)
+    parenchyma = spared_grey(images, field, logit < -settings.healthy)
+    stands_out = blur(images * field.lungs, SEEN) / around - parenchyma
+    stands_out = (stands_out / (field.dense - parenchyma).clip(min=1e-3)).clip(min=0)
     weight = ((settings.faint + stands_out) / (settings.faint + settings.conspicuous)).clip(max=1)
     inside = (logit / settings.temperature).sigmoid() * weight * field.lungs
     beside = settings.rim * F.max_pool2d(inside, 3, 1, 1)
@@ -254,7 +259,7 @@ class SynthesisMethod:
         logits = self.teacher(normal).logit[lungs_of(normal) > 0]
         if not logits.numel():  # slices so small that nothing is left of their lungs
             return
-        seldom = torch.quantile(logits.float(), 1 - settings.fired)
+        seldom = quantile(logits.float(), 1 - settings.fired)
         looks = number // settings.every
         usual = cast(AdditiveNet, bare(self.network)).usual
         usual.lerp_(seldom, max(1 - settings.memory, 1 / (looks + 1)))

@@ -17,6 +17,16 @@ TOP = 0.995
 NEAR = 5.0
 """Pixels over which the pleura is felt."""
 
+USUAL = 0.5
+"""Where parenchyma lies at most on the way from black to `TOP`, where nothing is left to measure it on: three
+quarters of the normal slices that thresholds are set on have it lower."""
+
+FEW = 0.02
+"""Share of the lung on which parenchyma is measured half, and taken to be as is `USUAL` half."""
+
+SORTED = 1 << 24
+"""Values that `torch.quantile` takes, at most."""
+
 
 class LungField(NamedTuple):
     """What the synthesis needs to know of lung slices; each (B, 1, H, W) or (B, 1, 1, 1)."""
@@ -41,8 +51,7 @@ def study(images: Tensor) -> LungField:
     """Lungs, grey scale and depth of lung-masked slices, (B, 1, H, W), black outside the lungs."""
     inside = _not_black(images)
     lungs = lungs_of(images)
-    grey = torch.where(inside, images, torch.nan).flatten(1)
-    parenchyma, dense = torch.nanquantile(grey, torch.tensor([0.5, TOP], device=grey.device), dim=1).nan_to_num()
+    parenchyma, dense = _quantiles(images, inside, [0.5, TOP]).nan_to_num()
     depth = (2 * blur(lungs, NEAR) - 1).clip(0, 1) * lungs
     down = torch.linspace(0, 1, images.shape[2], device=images.device).view(1, 1, -1, 1)
     filled = lungs.amax(dim=3, keepdim=True) > 0
@@ -50,6 +59,28 @@ def study(images: Tensor) -> LungField:
     bottom = torch.where(filled, down, 0.0).amax(dim=2, keepdim=True)
     behind = ((down - top) / (bottom - top).clip(min=1e-3)).clip(0, 1)
     return LungField(lungs, _each(parenchyma), _each(dense), depth, behind.expand_as(images))
+
+
+def spared_grey(images: Tensor, field: LungField, healthy: Tensor) -> Tensor:
+    """Grey of the parenchyma of slices of which any share may be lesion, (B, 1, 1, 1).
+
+    It is the median over what counts as healthy; the median over the whole lung is lesion's where more than half
+    of it is. Where next to nothing is healthy, there is nothing to measure, and the median goes over into what is
+    usual beside the densest (`USUAL`). It is never above the median over the whole lung.
+
+    Args:
+        images: (B, 1, H, W), black outside the lungs.
+        field: what `study` says of them.
+        healthy: (B, 1, H, W), true where a pixel counts as healthy, if it is lung.
+    """
+    inside = _not_black(images)
+    counted = inside & healthy
+    share = _each(counted.flatten(1).sum(1) / inside.flatten(1).sum(1).clip(min=1))
+    median = _each(_quantiles(images, counted, [0.5])[0])
+    median = torch.fmin(median, field.parenchyma)  # of the two, the one that is a number
+    black = images.amin(dim=(2, 3), keepdim=True)
+    usual = black + USUAL * (field.dense - black)
+    return torch.minimum(median, usual + share / (share + FEW) * (median - usual))
 
 
 def lungs_of(images: Tensor) -> Tensor:
@@ -90,6 +121,22 @@ def ramp(values: Tensor, low: Tensor | float, high: Tensor | float) -> Tensor:
 def uniform(like: Tensor, low: float, high: float) -> Tensor:
     """One number for each slice, (B, 1, 1, 1)."""
     return low + (high - low) * torch.rand(len(like), 1, 1, 1, device=like.device, dtype=like.dtype)
+
+
+def _quantiles(images: Tensor, counted: Tensor, at: list[float]) -> Tensor:
+    """Quantiles of the counted pixels of each slice, (len(at), B); NaN where there are none."""
+    grey = torch.where(counted, images, torch.nan).flatten(1)
+    return torch.nanquantile(grey, torch.tensor(at, device=grey.device), dim=1)
+
+
+def quantile(values: Tensor, at: float) -> Tensor:
+    """The quantile of any number of values, a scalar: `torch.quantile` stops at `SORTED` of them.
+
+    Beyond, it is the nearest value instead of a mean of two, which lie closer together than it matters.
+    """
+    if values.numel() <= SORTED:
+        return torch.quantile(values, at)
+    return values.flatten().kthvalue(1 + round(at * (values.numel() - 1))).values
 
 
 def _each(values: Tensor) -> Tensor:

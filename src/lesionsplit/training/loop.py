@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -127,10 +128,10 @@ def agreed(stop: bool, fabric: Fabric) -> bool:
 
 
 def refuse_broken(state: Mapping[str, Any], step: int) -> None:
-    """Keep weights that are not numbers from replacing the last good checkpoint."""
+    """Keep weights, and what is kept beside them, that are not numbers from replacing the last good checkpoint."""
     modules = {name: part for name, part in state.items() if isinstance(part, nn.Module)}
     for owner, module in modules.items():
-        for name, weight in module.named_parameters():
+        for name, weight in chain(module.named_parameters(), module.named_buffers()):
             if not torch.isfinite(weight).all():
                 raise DivergedError(
                     f"the weights {name!r} of {owner} are not finite at step {step}; the last good checkpoint is "

@@ -1,0 +1,129 @@
+"""Slices of which most of the lung is lesion: scored as high as the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lesionsplit.data.lungs import find_lungs, read_slice
+from lesionsplit.data.table import read_table
+from lesionsplit.images import Grey, as_float
+from lesionsplit.methods import synthesis
+from lesionsplit.methods.synthesis import Calibration, score
+from lesionsplit.model import Model
+from lesionsplit.networks.additive import AdditiveNet
+from lesionsplit.phantom.study import PhantomSettings, draw_series
+from lesionsplit.synthesis.fields import blur, clouds, lungs_of, study
+
+SHARES = (0.3, 0.5, 0.7, 0.9)
+"""Of the lung that is lesion."""
+
+GROUND_GLASS, CONSOLIDATION = 0.45, 0.85
+"""Opacities."""
+
+
+def on_canvas(images: list[Grey]) -> torch.Tensor:
+    """Lung-masked slices as the weights in the package are shown them."""
+    card = Model.load().card
+    placed = [card.placement.place(find_lungs(image)).apply(as_float(image)) for image in images]
+    return card.normalisation.apply(torch.from_numpy(np.stack(placed)).unsqueeze(1))
+
+
+def replaced(normal: torch.Tensor, share: float, opacity: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Normal slices of whose lungs a share, from the back on with a ragged edge, is patchy lesion; and where."""
+    torch.manual_seed(0)
+    field = study(normal)
+    first = torch.where(field.lungs > 0, field.behind + 0.6 * clouds(normal, 20), -torch.inf)
+    count = (share * field.lungs.sum(dim=(1, 2, 3))).long()
+    last = torch.stack([one.flatten().sort(descending=True).values[k - 1] for one, k in zip(first, count, strict=True)])
+    lesion = first >= last.view(-1, 1, 1, 1)
+    patchy = (1 + 0.25 * clouds(normal, 8) + 0.15 * clouds(normal, 3)).clip(0.3, 1.7)
+    dense = field.parenchyma + 0.9 * (field.dense - field.parenchyma)
+    ill = normal + opacity * patchy * blur(lesion.float(), 0.7) * (dense - blur(normal, 1.0)).clip(min=0)
+    return torch.where(field.lungs > 0, ill.clip(max=1), normal), lesion
+
+
+@pytest.fixture(scope="module")
+def phantoms() -> torch.Tensor:
+    """Six normal slices of the phantom."""
+    drawn = [draw_series("normal", number, PhantomSettings(size=256))[0] for number in range(6)]
+    return on_canvas([one.image for one in drawn])
+
+
+@pytest.fixture(scope="module")
+def real(covid_cell: Path) -> torch.Tensor:
+    """Real normal slices, of more than a thin crescent of lung."""
+    rows = read_table(covid_cell).split("val").labelled("normal").slices[::18]
+    images = on_canvas([read_slice(row).grey for row in rows])
+    return images[lungs_of(images).sum(dim=(1, 2, 3)) > 3000]
+
+
+def known(lesion: torch.Tensor) -> torch.Tensor:
+    """Logits of a network that knows where lesion is."""
+    return torch.where(lesion, 5.0, -7.0)
+
+
+@pytest.mark.parametrize("opacity", [GROUND_GLASS, CONSOLIDATION])
+def test_the_severest_slices_score_no_lower(phantoms: torch.Tensor, opacity: float) -> None:
+    """From a slice of which 30 % is lesion to one of which 90 % is, within 2 %."""
+    means = []
+    for share in SHARES:
+        images, lesion = replaced(phantoms, share, opacity)
+        assert lesion.sum().item() == pytest.approx(share * lungs_of(phantoms).sum().item(), rel=0.01)
+        means.append(score(known(lesion), images, Calibration())[lesion].mean().item())
+    assert min(means) > 0.98 * means[0]
+
+
+def test_nor_where_all_of_the_lung_is_lesion(phantoms: torch.Tensor) -> None:
+    """Nothing is left to measure parenchyma on; within 15 %."""
+    scores = []
+    for share in (0.3, 1.0):
+        images, lesion = replaced(phantoms, share, CONSOLIDATION)
+        scores.append(score(known(lesion), images, Calibration())[lesion].mean())
+    assert scores[1] > 0.85 * scores[0]
+
+
+@pytest.mark.parametrize("opacity", [GROUND_GLASS, CONSOLIDATION])
+def test_the_severest_slices_score_no_lower_by_the_weights_in_the_package(real: torch.Tensor, opacity: float) -> None:
+    """Network and score together, within 3 %."""
+    means = []
+    for share in SHARES:
+        images, lesion = replaced(real, share, opacity)
+        means.append(Model.load().read(images).score[lesion].mean().item())
+    assert min(means) > 0.97 * means[0]
+    assert means[0] > 0.5
+
+
+def whole_lung(monkeypatch: pytest.MonkeyPatch) -> Callable[..., torch.Tensor]:
+    """The score with the median over the whole lung for parenchyma."""
+    monkeypatch.setattr(synthesis, "spared_grey", lambda _, field, __: field.parenchyma)
+    return score
+
+
+def test_real_normal_slices_score_as_by_their_whole_lung(real: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On average within 1 %, and none lower."""
+    model = Model.load()
+    assert isinstance(model.network, AdditiveNet)
+    logit = model.network.both_ways(real).logit - model.network.usual
+    found = score(logit, real, Calibration())
+    before = whole_lung(monkeypatch)(logit, real, Calibration())
+    assert before.mean() > 0
+    assert found.mean() < 1.01 * before.mean()
+    assert (found >= before).all()
+
+
+def test_a_slice_that_is_mostly_lesion_used_to_score_low(
+    phantoms: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the tests above are about; and a slice with little lesion scores as before, within 5 %."""
+    images, lesion = replaced(phantoms, 0.9, CONSOLIDATION)
+    few, little = replaced(phantoms, 0.05, CONSOLIDATION)
+    now = [score(known(lesion), images, Calibration()), score(known(little), few, Calibration())]
+    whole_lung(monkeypatch)
+    before = [score(known(lesion), images, Calibration()), score(known(little), few, Calibration())]
+    assert now[0][lesion].mean() > 2 * before[0][lesion].mean()
+    assert now[1][little].mean().item() == pytest.approx(before[1][little].mean().item(), rel=0.05)
