@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -97,3 +99,15 @@ def weights(tmp_path_factory: pytest.TempPathFactory, tiny: RunSettings, card: M
     path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
     Model(card, network).save(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def make() -> ModuleType:
+    """tests/volumes/make.py: small volumes in every format that is read."""
+    path = Path(__file__).parent / "volumes" / "make.py"
+    spec = spec_from_file_location("make_volumes", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

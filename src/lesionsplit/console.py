@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 import time
 from collections.abc import Iterable
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
 
 from lesionsplit.progress import Item
 
 if TYPE_CHECKING:
     from lesionsplit.training.record import Measurement
+
+MOST = 40
+"""Cases shown on the terminal."""
+
+SHOWN = {
+    "lung_ml": "lung mL",
+    "lesion_ml": "lesion mL",
+    "opacity_percent": "% of lung",
+    "right_opacity_percent": "right",
+    "left_opacity_percent": "left",
+    "lesions": "lesions",
+}
+"""Columns of the table of cases that are shown, and their headings."""
 
 PAUSE = 15.0
 """Seconds between plain lines where there is no terminal to draw on."""
@@ -45,6 +62,31 @@ def _plain(items: Iterable[Item], total: int, title: str) -> Iterable[Item]:
             say(f"{title}: {done} of {total}")
             last = now
         yield item
+
+
+def case_table(path: Path) -> None:
+    """Show the numbers that people look for first in a table of cases; nothing but them."""
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("case", overflow="fold")
+    for heading in SHOWN.values():
+        table.add_column(heading, justify="right")
+    for row in rows[:MOST]:
+        if row["status"] == "done":
+            table.add_row(Text(row["name"]), *(_rounded(row[column]) for column in SHOWN))
+        else:
+            table.add_row(Text(row["name"]), "not read")
+    console.print(table)
+    if len(rows) > MOST:
+        say(f"... and {len(rows) - MOST} more: {path}")
+
+
+def _rounded(cell: str) -> str:
+    try:
+        return cell if cell.isdigit() else f"{float(cell):.1f}"
+    except ValueError:
+        return "-" if cell else ""
 
 
 class TrainingLine:

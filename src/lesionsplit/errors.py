@@ -3,6 +3,7 @@
 LesionsplitError             the command line prints its one line and exits with 2
 ├── SettingsError            a setting is unknown, of the wrong type or out of range
 ├── DataError                a table, an image or a mask is not what it should be
+│   └── NoLungError          there is no lung in a slice or a volume
 ├── WeightsError             a weights file is missing, broken or of another kind
 └── RunError                 a run folder exists, is missing, or cannot be continued
     └── DivergedError        a term of the loss is not finite
@@ -19,6 +20,10 @@ class SettingsError(LesionsplitError):
 
 class DataError(LesionsplitError):
     """A table, an image or a mask is not what it should be."""
+
+
+class NoLungError(DataError):
+    """There is no lung in a slice or a volume."""
 
 
 class WeightsError(LesionsplitError):

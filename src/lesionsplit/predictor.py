@@ -14,7 +14,7 @@ import torch
 from scipy import ndimage
 
 from lesionsplit.data.lungs import LungSlice, find_lungs, lung_masked
-from lesionsplit.data.placement import Placement
+from lesionsplit.data.placement import Placement, Spacing
 from lesionsplit.errors import DataError, SettingsError
 from lesionsplit.images import Float, Grey, Mask, as_float, as_grey
 from lesionsplit.model import Model
@@ -107,22 +107,27 @@ class Predictor:
         (prediction,) = self.predict_stream([lung_masked(image, lungs)])
         return prediction
 
-    def predict_stream(self, slices: Iterable[LungSlice]) -> Iterator[Prediction]:
+    def predict_stream(self, slices: Iterable[LungSlice], spacing: Spacing | None = None) -> Iterator[Prediction]:
         """Predict any number of slices, which may differ in size and depth, each as if it were alone.
 
         Slices are read ahead while the network works; a few are in memory at a time. What ``slices``
         raises is passed on.
+
+        Args:
+            slices: with their lungs.
+            spacing: millimetres between rows and between columns of all of them, if known: lungs are then
+                shown at the size they have, and pixels need not be square.
         """
         with ThreadPoolExecutor(1) as ahead:
-            prepared = map(self._prepare, slices)
+            prepared = (self._prepare(one, spacing) for one in slices)
             waiting = ahead.submit(_take, prepared)
             while batch := waiting.result():
                 waiting = ahead.submit(_take, prepared)
                 yield from self._run(batch)
 
-    def _prepare(self, one: LungSlice) -> _Placed:
+    def _prepare(self, one: LungSlice, spacing: Spacing | None) -> _Placed:
         grey = as_float(one.grey)
-        placement = self.model.card.placement.place(one.lungs)
+        placement = self.model.card.placement.place(one.lungs, spacing)
         return _Placed(one, grey, placement, self.model.card.normalisation.apply(placement.apply(grey)))
 
     def _run(self, batch: list[_Placed]) -> list[Prediction]:

@@ -25,12 +25,16 @@ def lesion_mask(score: Float, threshold: float) -> Mask:
 
 
 def share_of_lung(mask: Mask, lungs: Mask) -> float:
-    """Share of the lungs' pixels that the mask covers, 0 to 1."""
+    """Share of the lungs' pixels that the mask covers, 0 to 1; 0 where there is no lung."""
+    if not lungs.any():
+        return 0.0
     return float(np.count_nonzero(mask & lungs) / np.count_nonzero(lungs))
 
 
 def slice_score(score: Float, lungs: Mask) -> float:
-    """Mean score over the highest hundredth of the lungs' pixels: does the slice have a lesion?"""
+    """Mean score over the highest hundredth of the lungs' pixels: does the slice have a lesion? 0 without lung."""
     inside = score[lungs]
+    if not len(inside):
+        return 0.0
     top = max(1, round(TOP_SHARE * len(inside)))
     return float(np.partition(inside, len(inside) - top)[-top:].mean())

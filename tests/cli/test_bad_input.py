@@ -317,7 +317,7 @@ def test_bad_predictions(call: Call, data: Path, tmp_path: Path, weights: Path) 
     (tmp_path / "file").write_text("in the way")
     for arguments, message in (
         ((tmp_path / "nowhere",), "no such file or folder"),
-        ((tmp_path / "empty",), "has no image in it"),
+        ((tmp_path / "empty",), "holds nothing that can be read"),
         ((data / "images", "--threshold", "2"), "allowed: above 0 and up to 1"),
         ((data / "images", "--device", "gpu"), "allowed: auto, cpu"),
         ((), "Missing argument"),

@@ -95,3 +95,21 @@ def test_the_scale_is_input_pixels_a_canvas_pixel() -> None:
     placement = LUNGS.place(lungs(512, 512, (150, 100, 200, 320)))
     assert placement.scale == max(308 / 192, 410 / 256)
     assert FRAME.place(lungs(512, 512, (100, 100, 200, 300))).scale == 2
+
+
+def test_where_pixels_have_a_size_the_resolution_is_one_in_millimetres() -> None:
+    settings = PlacementSettings(rows=192, columns=256, pixel_mm=1.25)
+    _, _, rows, columns = settings.place(lungs(512, 512, (150, 100, 100, 200)), (0.5, 0.625)).box
+    assert (rows, columns) == (480, 512)  # 192 x 256 pixels of 1.25 mm, in input pixels of 0.5 and 0.625 mm
+
+
+def test_a_disc_of_pixels_that_are_not_square_is_round_on_the_canvas() -> None:
+    rows, columns = np.indices((300, 200))
+    disc = np.hypot((rows - 150) * 0.6, (columns - 100) * 0.9) < 50
+    placement = PlacementSettings(rows=160, columns=160, pixel_mm=1.0).place(disc, (0.6, 0.9))
+    on_canvas = placement.apply(disc.astype(np.float32)) > 0.5
+    tall, wide = np.ptp(np.argwhere(on_canvas), axis=0) + 1
+    assert tall == pytest.approx(100, abs=1.5)
+    assert wide == pytest.approx(100, abs=1.5)
+    back = placement.undo(placement.apply(disc.astype(np.float32))) > 0.5
+    assert np.mean(back != disc) < 0.005

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from lesionsplit.errors import DataError
-from lesionsplit.measures.lobes import LOBES, read_lobes
+from lesionsplit.measures.lobes import LOBES, check_labels
 from lesionsplit.measures.measure import measure
 from lesionsplit.measures.result import Missing
 from lesionsplit.measures.severity import lobe_grade, pan_grade
 from lesionsplit.volumes.findings import Findings
-from lesionsplit.volumes.scratch import Scratch
 
 Array = npt.NDArray[Any]
 Make = Callable[..., Findings]
@@ -132,11 +129,8 @@ def test_maps_that_are_refused(make_findings: Make, lobes: Array, line: str) -> 
     assert str(caught.value) == line
 
 
-def test_a_file_of_lobes_is_read_and_its_labels_are_looked_at(make_findings: Make, tmp_path: Path) -> None:
+def test_labels_are_looked_at_before_anything_else(make_findings: Make) -> None:
     volume = with_shares(make_findings, [0] * 5).volume
-    nib.save(nib.Nifti1Image(OF_LOBES, np.eye(4)), tmp_path / "lobes.nii.gz")
-    nib.save(nib.Nifti1Image(OF_LOBES + 9, np.eye(4)), tmp_path / "others.nii.gz")
-    with Scratch() as scratch:
-        np.testing.assert_array_equal(read_lobes(tmp_path / "lobes.nii.gz", volume, scratch), OF_LOBES)
-        with pytest.raises(DataError, match=r"others.nii.gz: label 10.* found; allowed: 0 none, 1 left upper lobe"):
-            read_lobes(tmp_path / "others.nii.gz", volume, scratch)
+    check_labels(OF_LOBES, volume, "lobes.nii.gz")
+    with pytest.raises(DataError, match=r"others.nii.gz: label 10.* found; allowed: 0 none, 1 left upper lobe"):
+        check_labels(OF_LOBES + 9, volume, "others.nii.gz")

@@ -11,6 +11,7 @@ from lesionsplit.cli.lungs import lungs
 from lesionsplit.cli.phantom import phantom
 from lesionsplit.cli.predict import predict
 from lesionsplit.cli.train import train
+from lesionsplit.cli.train_lungs import train_lungs
 from lesionsplit.errors import LesionsplitError
 
 
@@ -20,7 +21,7 @@ def app() -> None:
     """Take chest CT slices apart into healthy lung and lesion, having learnt from image labels alone."""
 
 
-for command in (train, evaluate, predict, lungs, phantom):
+for command in (train, evaluate, predict, lungs, train_lungs, phantom):
     app.add_command(command)
 
 

@@ -82,7 +82,7 @@ def find_lungs(image: Grey) -> Mask:
     if share > LARGEST_SHARE:
         raise DataError(
             f"not lung-masked: {share:.0%} of the frame is not black (lungs fill at most {LARGEST_SHARE:.0%}); set "
-            "everything outside the lungs to 0, or find the lungs with `lesionsplit lungs`"
+            "everything outside the lungs to 0, or predict with --intensity 8-bit, or find them: `lesionsplit lungs`"
         )
     return lungs
 

@@ -6,7 +6,6 @@ lists the lobes: 1 left upper, 2 left lower, 3 right upper, 4 right middle, 5 ri
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -14,8 +13,7 @@ import numpy.typing as npt
 
 from lesionsplit.errors import DataError
 from lesionsplit.volumes.findings import LEFT, RIGHT
-from lesionsplit.volumes.labels import read_labels
-from lesionsplit.volumes.scratch import Scratch, forget
+from lesionsplit.volumes.scratch import forget
 from lesionsplit.volumes.volume import Volume, Voxels
 
 LOBES: Final = ("left upper lobe", "left lower lobe", "right upper lobe", "right middle lobe", "right lower lobe")
@@ -27,20 +25,20 @@ SIDE_OF: Final = (LEFT, LEFT, RIGHT, RIGHT, RIGHT)
 ALLOWED: Final = "allowed: 0 none, " + ", ".join(f"{label} {name}" for label, name in enumerate(LOBES, 1))
 
 
-def read_lobes(path: Path, volume: Volume, scratch: Scratch) -> Voxels:
-    """Read a lobe label map on a volume's grid, and see at once whether its labels are those of `LOBES`.
+def check_labels(lobes: Voxels, volume: Volume, name: str) -> None:
+    """See at once whether a map's labels are those of `LOBES`, and not after minutes of work.
 
-    Returns:
-        (I, J, K), labels.
+    Args:
+        lobes: (I, J, K), on the volume's grid.
+        volume: whose lobes they are.
+        name: the file's, for the message.
 
     Raises:
-        DataError: the file cannot be read, is on another grid, or has other labels.
+        DataError: there are other labels.
     """
-    lobes = read_labels(path, volume, scratch)
     for one in volume.axial(lobes):
-        labels_of(one, name=str(path))
+        labels_of(one, name=name)
     forget(lobes)
-    return lobes
 
 
 def check_shape(lobes: Voxels, shape: tuple[int, ...]) -> None:

@@ -18,6 +18,13 @@ class Outcome:
     skipped: int = 0
     failed: int = 0
 
+    def __iadd__(self, other: Outcome) -> Outcome:
+        """Count others too."""
+        self.done += other.done
+        self.skipped += other.skipped
+        self.failed += other.failed
+        return self
+
 
 def gather(inputs: Sequence[Path], out: Path, written: str) -> list[Path]:
     """The image files that inputs stand for.

@@ -8,22 +8,29 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
 
-from lesionsplit.data.lungs import LungSlice, read_lung_slice
-from lesionsplit.errors import DataError
-from lesionsplit.images import as_float, as_grey, read_grey, write_bytes, write_image
+from lesionsplit.cases.window import window_of
+from lesionsplit.data.lungs import LungSlice, lung_masked, read_lung_slice
+from lesionsplit.errors import DataError, NoLungError
+from lesionsplit.images import Grey, as_float, as_grey, read_grey, write_bytes, write_image
+from lesionsplit.lungs.find import find_lungs_in_slice
+from lesionsplit.lungs.levels import grey_levels
 from lesionsplit.memory import keep_freed_memory
 from lesionsplit.model import digest
 from lesionsplit.pictures import outline, overlay_tile
 from lesionsplit.predictor import Prediction, Predictor
 from lesionsplit.progress import Progress, silent
 from lesionsplit.report.inputs import Outcome, gather
+
+Restore: TypeAlias = Callable[[Prediction], Prediction]
+"""From what is found in a slice as the network saw it to what is found in the slice as it is."""
 
 TABLE = "predictions.csv"
 MANIFEST = "predictions.json"
@@ -39,6 +46,7 @@ def predict_files(
     weights: Path | None = None,
     *,
     lungs: Path | None = None,
+    raw: bool = False,
     threshold: float | None = None,
     overwrite: bool = False,
     device: str = "auto",
@@ -53,6 +61,8 @@ def predict_files(
         out: the folder to write to.
         weights: a weights file, by default the one in the package.
         lungs: a folder with NAME_lungs.png of each slice; by default slices are lung-masked.
+        raw: slices are of the whole chest, on an unknown grey scale: their lungs are found first, unless they are
+            given, and their scale. One without lung has no lesion.
         threshold: lowest score that counts as lesion, by default the one in the weights.
         overwrite: predict again what is there already.
         device: as for `Predictor.load`.
@@ -75,32 +85,72 @@ def predict_files(
     table.begin(_manifest(predictor, weights), paths, overwrite=overwrite)
     todo = [path for path in paths if overwrite or not table.has(path)]
     outcome = Outcome(skipped=len(paths) - len(todo))
-    read: list[Path] = []
+    read: list[tuple[Path, Restore]] = []
+    airless: list[Path] = []
 
     def slices() -> Iterator[LungSlice]:
         for path in progress(todo, len(todo), "Predicting"):
             try:
-                one = read_lung_slice(path, lungs_file(lungs, path) if lungs else None)
+                mask = lungs_file(lungs, path) if lungs else None
+                one, restore = _raw_slice(path, mask) if raw else (read_lung_slice(path, mask), as_it_is)
             except DataError as error:
                 outcome.failed += 1
                 table.drop(path)
                 say(str(error) if str(path) in str(error) else f"{path}: {error}")
                 continue
-            read.append(path)
+            if not one.lungs.any():
+                airless.append(path)
+                say(f"{path}: no lung found, so no lesion")
+                continue
+            read.append((path, restore))
             yield one
 
     with ThreadPoolExecutor() as pool:
         writing: deque[tuple[Path, Prediction, Future[None]]] = deque()
         for number, prediction in enumerate(predictor.predict_stream(slices())):
-            path = read[number]
+            path, restore = read[number]
+            prediction = restore(prediction)
             writing.append((path, prediction, pool.submit(write_prediction, out, path, prediction)))
             while len(writing) > AHEAD:
                 _written(table, *writing.popleft())
+        for path in airless:
+            nothing = nothing_in(read_grey(path))
+            writing.append((path, nothing, pool.submit(write_prediction, out, path, nothing)))
         while writing:
             _written(table, *writing.popleft())
-    outcome.done = len(read)
+    outcome.done = len(read) + len(airless)
     table.finish(paths)
     return outcome
+
+
+def as_it_is(found: Prediction) -> Prediction:
+    """Nothing to restore."""
+    return found
+
+
+def _raw_slice(path: Path, lungs: Path | None) -> tuple[LungSlice, Restore]:
+    """A raw slice as the network knows slices, with its lungs, perhaps none; and the way back for what is found."""
+    image = read_grey(path)
+    if lungs is not None:
+        inside = read_lung_slice(path, lungs).lungs
+    else:
+        try:
+            inside = find_lungs_in_slice(image)
+        except NoLungError:
+            inside = np.zeros(image.shape, dtype=bool)
+    window = window_of(grey_levels([image]))
+    seen = window.to_grey(image)
+
+    def restore(found: Prediction) -> Prediction:
+        return replace(found, healthy=window.with_change(image, seen, found.healthy, found.lungs))
+
+    return lung_masked(seen, inside), restore
+
+
+def nothing_in(image: Grey) -> Prediction:
+    """What is found in a slice without lung."""
+    nothing = np.zeros(image.shape, dtype=bool)
+    return Prediction(score=nothing.astype(np.float32), mask=nothing, healthy=image, lungs=nothing)
 
 
 def write_prediction(out: Path, path: Path, prediction: Prediction) -> None:

@@ -1,0 +1,93 @@
+"""Volumes taken apart: the same in every order of axes, and slice by slice what the predictor says."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from lesionsplit.cases.decompose import decompose
+from lesionsplit.cases.window import HU_WINDOW
+from lesionsplit.data.lungs import LungSlice
+from lesionsplit.lungs.find import FoundLungs
+from lesionsplit.predictor import Predictor
+from lesionsplit.volumes.findings import Findings
+from lesionsplit.volumes.scratch import Scratch
+from lesionsplit.volumes.volume import LPS_TO_RAS, Affine, Source, Volume
+
+SOURCE = Source(kind="nifti", path=Path("ct.nii"), name="ct")
+AFFINE = LPS_TO_RAS @ np.diag([4.0, 5.0, 10.0, 1.0])
+
+
+@pytest.fixture(scope="module")
+def predictor(weights: Path) -> Predictor:
+    return Predictor.load(weights, device="cpu")
+
+
+def findings(hu: np.ndarray, lungs: np.ndarray, affine: Affine, predictor: Predictor, scratch: Scratch) -> Findings:
+    volume = Volume(array=hu, affine=affine, intensity="hu", source=SOURCE)
+    return decompose(volume, FoundLungs(labels=lungs, how="drawn", notes=("a note",)), predictor, scratch)
+
+
+def reordered(affine: Affine, shape: tuple[int, ...], order: tuple[int, ...], flip: int) -> Affine:
+    """The affine of an array whose axes were permuted and one of them then turned round."""
+    moved = affine.copy()
+    moved[:, :3] = affine[:, list(order)]
+    size = shape[order[flip]]
+    moved[:3, 3] += moved[:3, flip] * (size - 1)
+    moved[:3, flip] *= -1
+    return moved
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_results_lie_on_the_volumes_grid_whatever_its_axes(
+    order: tuple[int, ...], make: ModuleType, predictor: Predictor
+) -> None:
+    chest = make.chest((48, 40, 6))
+    with Scratch() as scratch:
+        straight = findings(chest.hu, chest.lungs, AFFINE, predictor, scratch)
+        flip = order[0]
+        turned = findings(
+            np.flip(chest.hu.transpose(order), flip),
+            np.flip(chest.lungs.transpose(order), flip),
+            reordered(AFFINE, chest.hu.shape, order, flip),
+            predictor,
+            scratch,
+        )
+        assert straight.score.any()
+        for name in ("score", "lesion", "healthy"):
+            expected = np.flip(getattr(straight, name).transpose(order), flip)
+            np.testing.assert_array_equal(getattr(turned, name), expected, err_msg=name)
+
+
+def test_every_slice_is_what_the_predictor_says_of_it(make: ModuleType, predictor: Predictor) -> None:
+    chest = make.chest((48, 40, 6))
+    with Scratch() as scratch:
+        found = findings(chest.hu, chest.lungs, AFFINE, predictor, scratch)
+        assert found.notes[0] == "a note"
+        assert found.notes[1].startswith("pixels of 5.0 mm, where those learnt on had about 0.8")
+        assert found.lungs_from == "drawn"
+        scores, lungs, images = map(found.volume.axial, (found.score, chest.lungs, chest.hu))
+        for at in range(6):
+            if not lungs[at].any():
+                assert not scores[at].any()
+                continue
+            grey = HU_WINDOW.to_grey(images[at])
+            inside = lungs[at] > 0
+            (alone,) = predictor.predict_stream([LungSlice(np.where(inside, grey, 0), inside)], (5.0, 4.0))
+            np.testing.assert_array_equal(scores[at], np.rint(alone.score * 65535) * inside)
+        outside = chest.lungs == 0
+        np.testing.assert_array_equal(found.healthy[outside], chest.hu[outside])
+        assert not found.score[outside].any()
+        np.testing.assert_array_equal(found.lesion, found.score >= np.ceil(predictor.threshold * 65535))
+
+
+def test_the_tips_of_lungs_are_not_looked_at(make: ModuleType, predictor: Predictor) -> None:
+    chest = make.chest((48, 40, 6))
+    lungs = np.zeros_like(chest.lungs)
+    lungs[20:22, 20:22, 3] = 1  # 4 voxels of 20 mm2: less than 1 cm2
+    with Scratch() as scratch:
+        assert not findings(chest.hu, lungs, AFFINE, predictor, scratch).score.any()

@@ -1,0 +1,260 @@
+"""Volumes in, folders of results out: all formats alike, one broken case among others, reruns, no patient."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import highdicom as hd
+import nibabel as nib
+import numpy as np
+import pytest
+
+from lesionsplit.cases.find import find_cases
+from lesionsplit.dicom.deidentify import Pseudonyms
+from lesionsplit.errors import DataError
+from lesionsplit.report.case import FILES, OF_DICOM, Outputs
+from lesionsplit.report.inputs import Outcome
+from lesionsplit.report.settings import VolumeSettings
+from lesionsplit.report.volumes import predict_volumes
+
+SMALL = (48, 40, 6)
+SPACING = (8.0, 8.0, 20.0)
+FAST = VolumeSettings(lung_method="thresholds", outputs=Outputs(kinds=("lesion", "numbers")))
+
+
+def run(inputs: list[Path], out: Path, settings: VolumeSettings = FAST, **options: object) -> Outcome:
+    cases = find_cases(inputs, recursive=True).cases
+    return predict_volumes(cases, out, None, settings, device="cpu", **options)  # type: ignore[arg-type]
+
+
+def table(out: Path) -> dict[str, dict[str, str]]:
+    with (out / "cases.csv").open(newline="") as file:
+        return {row["name"]: row for row in csv.DictReader(file)}
+
+
+@pytest.fixture
+def series(tmp_path: Path, make: ModuleType) -> Path:
+    make.make_series(tmp_path / "in" / "series", SMALL, spacing=SPACING)
+    return tmp_path / "in" / "series"
+
+
+def test_every_format_gives_the_same_mask_and_numbers(
+    tmp_path: Path, make: ModuleType, series: Path, weights: Path
+) -> None:
+    hu, affine = make.chest(SMALL).hu, make.affine_of(SPACING)
+    given = tmp_path / "in"
+    make.make_nifti(given / "one.nii.gz", hu, affine=affine)
+    make.make_itk(given / "two.nrrd", hu, affine=affine)
+    make.make_itk(given / "three.mha", hu, affine=affine)
+    shutil.make_archive(str(given / "four"), "zip", series)
+    inputs = [series, given / "one.nii.gz", given / "two.nrrd", given / "three.mha", given / "four.zip"]
+    assert run(inputs, tmp_path / "out") == Outcome(done=5)
+    rows = table(tmp_path / "out")
+    assert list(rows) == ["series", "one", "two", "three", "four"]
+    first = nib.load(tmp_path / "out" / "series" / "lesion.nii.gz")
+    assert np.asarray(first.dataobj).any()
+    np.testing.assert_allclose(first.affine, affine, atol=1e-5)
+    for name, row in rows.items():
+        other = nib.load(tmp_path / "out" / name / "lesion.nii.gz")
+        np.testing.assert_array_equal(np.asarray(other.dataobj), np.asarray(first.dataobj))
+        np.testing.assert_allclose(other.affine, first.affine, atol=1e-5)
+        assert row | {"name": ""} == rows["series"] | {"name": ""}
+
+
+def test_all_files_are_written_and_agree(tmp_path: Path, series: Path) -> None:
+    settings = VolumeSettings(lung_method="thresholds")
+    run([series], tmp_path / "out", settings)
+    folder = tmp_path / "out" / "series"
+    assert {path.name for path in folder.iterdir()} == {*FILES.values(), "report.csv", "manifest.json"}
+    manifest = json.loads((folder / "manifest.json").read_text())
+    lesion = np.asarray(nib.load(folder / "lesion.nii.gz").dataobj)
+    score = np.asarray(nib.load(folder / "score.nii.gz").dataobj)
+    np.testing.assert_array_equal(lesion > 0, score >= manifest["settings"]["threshold"] - 1e-9)
+    segmentation = hd.seg.segread(folder / "segmentation.dcm")
+    numbers = segmentation.get_segment_numbers(segment_label="Lesion")
+    found = segmentation.get_volume(segment_numbers=numbers, combine_segments=True, relabel=True)
+    assert int(np.count_nonzero(found.array)) == int(lesion.sum())
+    numbers = json.loads((folder / "report.json").read_text())
+    assert numbers["regions"][0]["lesion_ml"] == pytest.approx(lesion.sum() * np.prod(SPACING) / 1000)
+    assert set(manifest["files"]) == {path.name for path in folder.iterdir()} - {"manifest.json", "report.csv"}
+    assert len(manifest["input"]["SOPInstanceUIDs"]) == SMALL[2]
+    assert set(manifest["seconds"]) == {"reading", "lungs", "lesions", "numbers", "writing"}
+    assert "series" in (folder / "report.html").read_text()
+
+
+def test_volumes_that_are_no_dicom_get_none(tmp_path: Path, make: ModuleType) -> None:
+    make.make_nifti(tmp_path / "ct.nii", make.chest(SMALL).hu, affine=make.affine_of(SPACING))
+    run([tmp_path / "ct.nii"], tmp_path / "out", VolumeSettings(lung_method="thresholds"))
+    names = {path.name for path in (tmp_path / "out" / "ct").iterdir()}
+    assert not names & {FILES[kind] for kind in OF_DICOM}
+    assert names > {"score.nii.gz", "report.html", "manifest.json"}
+
+
+def test_a_broken_case_is_said_and_the_rest_is_done(
+    tmp_path: Path, make: ModuleType, series: Path, weights: Path
+) -> None:
+    broken = make.make_nifti(tmp_path / "in" / "broken.nii", make.chest(SMALL).hu)
+    broken.write_bytes(broken.read_bytes()[:-100])
+    abdomen = make.chest(SMALL).hu
+    abdomen[make.chest(SMALL).lungs > 0] = 40
+    make.make_nifti(tmp_path / "in" / "abdomen.nii", abdomen)
+    said: list[str] = []
+    inputs = [broken, tmp_path / "in" / "abdomen.nii", series]
+    outcome = run(inputs, tmp_path / "out", say=said.append)
+    assert outcome == Outcome(done=1, failed=2)
+    rows = table(tmp_path / "out")
+    assert rows["series"]["status"] == "done"
+    assert "ends or breaks at slice 6 of 6" in rows["broken"]["status"]
+    assert "no lung found" in rows["abdomen"]["status"]
+    assert [line.split(":")[0] for line in said if not line[0].isdigit()] == [str(path) for path in inputs[:2]]
+    assert not (tmp_path / "out" / "broken").exists()
+
+
+def test_a_slice_without_lung_has_no_lesion(tmp_path: Path, make: ModuleType) -> None:
+    chest = make.chest((48, 40, 1))
+    chest.hu[chest.lungs > 0] = 40
+    make.make_series(tmp_path / "in", hu=chest.hu)
+    assert run([tmp_path / "in"], tmp_path / "out").done == 1
+    assert not np.asarray(nib.load(tmp_path / "out" / "in" / "lesion.nii.gz").dataobj).any()
+    manifest = json.loads((tmp_path / "out" / "in" / "manifest.json").read_text())
+    assert "no lung in this slice, so no lesion" in manifest["input"]["notes"]
+
+
+def test_a_rerun_does_what_is_left_and_what_has_changed(
+    tmp_path: Path, make: ModuleType, series: Path, weights: Path
+) -> None:
+    other = make.make_nifti(tmp_path / "in" / "other.nii", make.chest(SMALL).hu, affine=make.affine_of(SPACING))
+    out = tmp_path / "out"
+    assert run([series], out) == Outcome(done=1)
+    before = (out / "series" / "lesion.nii.gz").stat().st_mtime_ns
+    assert run([series, other], out) == Outcome(done=1, skipped=1)
+    assert (out / "series" / "lesion.nii.gz").stat().st_mtime_ns == before
+    assert list(table(out)) == ["series", "other"]
+    assert run([other], out) == Outcome(skipped=1)
+    assert set(table(out)) == {"series", "other"}
+    make.make_nifti(other, make.chest(SMALL, seed=1).hu, affine=make.affine_of(SPACING))
+    assert run([other], out) == Outcome(done=1)
+    (out / "series" / "lesion.nii.gz").unlink()
+    assert run([series, other], out) == Outcome(done=1, skipped=1)
+    assert run([series, other], out, overwrite=True) == Outcome(done=2)
+
+
+def test_results_with_other_settings_are_not_mixed(tmp_path: Path, series: Path) -> None:
+    out = tmp_path / "out"
+    run([series], out)
+    with pytest.raises(DataError, match="holds results with another threshold; choose another folder, or --overwrite"):
+        run([series], out, threshold=0.9)
+    assert run([series], out, threshold=0.9, overwrite=True) == Outcome(done=1)
+
+
+def test_a_mask_that_is_given_is_used(tmp_path: Path, make: ModuleType) -> None:
+    chest, affine = make.chest(SMALL), make.affine_of(SPACING)
+    ct = make.make_nifti(tmp_path / "ct.nii", chest.hu, affine=affine)
+    mine = (chest.lungs == 1).astype(np.uint8)
+    (tmp_path / "masks").mkdir()
+    make.make_nifti(tmp_path / "masks" / "ct.nii.gz", mine, affine=affine)
+    outputs = Outputs(kinds=("lungs", "numbers"))
+    for given in (tmp_path / "masks", tmp_path / "masks" / "ct.nii.gz"):
+        out = tmp_path / f"out-{given.name}"
+        assert run([ct], out, VolumeSettings(lungs=given, outputs=outputs)) == Outcome(done=1)
+        np.testing.assert_array_equal(np.asarray(nib.load(out / "ct" / "lungs.nii.gz").dataobj) > 0, mine > 0)
+    said: list[str] = []
+    shifted = affine.copy()
+    shifted[0, 3] += 8
+    make.make_nifti(tmp_path / "masks" / "ct.nii.gz", mine, affine=shifted)
+    settings = VolumeSettings(lungs=tmp_path / "masks", outputs=outputs)
+    assert run([ct], tmp_path / "other", settings, say=said.append).failed == 1
+    assert "is not on the grid of" in said[-1]
+    with pytest.raises(DataError, match="no such file or folder"):
+        run([ct], tmp_path / "other", VolumeSettings(lungs=tmp_path / "no"))
+
+
+def test_lobes_that_are_given_bring_the_severity_score(tmp_path: Path, make: ModuleType) -> None:
+    chest, affine = make.chest(SMALL), make.affine_of(SPACING)
+    ct = make.make_nifti(tmp_path / "ct.nii", chest.hu, affine=affine)
+    rows = np.arange(SMALL[1])[None, :, None]
+    lobes = np.where(chest.lungs == 2, np.where(rows < 20, 1, 2), np.where(chest.lungs == 1, 3 + rows // 14, 0))
+    make.make_nifti(tmp_path / "lobes.nii.gz", lobes.astype(np.uint8), affine=affine)
+    run([ct], tmp_path / "plain")
+    assert table(tmp_path / "plain")["ct"]["severity_score"] == "not computed: no lobes"
+    run([ct], tmp_path / "lobed", replace(FAST, lobes=tmp_path / "lobes.nii.gz"))
+    assert 0 <= int(table(tmp_path / "lobed")["ct"]["severity_score"]) <= 25
+
+
+def test_grey_of_unknown_scale_goes_through_and_says_that_it_has_no_hu(
+    tmp_path: Path, make: ModuleType, weights: Path
+) -> None:
+    grey = np.clip((make.chest(SMALL).hu + 1000) / 6, 0, 255).astype(np.uint8)
+    ct = make.make_nifti(tmp_path / "ct.nii", grey, affine=make.affine_of(SPACING))
+    settings = VolumeSettings(intensity="grey", outputs=Outputs(kinds=("healthy", "numbers")), lung_method="thresholds")
+    assert run([ct], tmp_path / "out", settings) == Outcome(done=1)
+    healthy = np.asarray(nib.load(tmp_path / "out" / "ct" / "healthy.nii.gz").dataobj)
+    assert (healthy.min(), healthy.max()) == (grey.min(), grey.max())
+    assert (healthy != grey).any()
+    assert table(tmp_path / "out")["ct"]["ground_glass_ml"] == "not available: no HU"
+
+
+def test_nothing_of_the_patient_is_in_any_file(tmp_path: Path, make: ModuleType) -> None:
+    folder = tmp_path / "in" / "QUIXANO_DULCINEA"
+    planted = {
+        "PatientName": "Quixano^Dulcinea",
+        "PatientID": "P-4711-X",
+        "PatientBirthDate": "19610203",
+        "StudyDate": "20200401",
+        "AccessionNumber": "ACC-99887",
+        "InstitutionName": "Hospital of Somewhere",
+        "StudyInstanceUID": "1.2.826.0.1.3680043.8.498.11111",
+        "SeriesInstanceUID": "1.2.826.0.1.3680043.8.498.22222",
+    }
+    make.make_series(folder, SMALL, spacing=SPACING, **planted)
+    first = sorted(folder.iterdir())[0]
+    shutil.copy(first, folder / "QUIXANO_copy.dcm")  # a duplicate, which notes may tell of
+    settings = VolumeSettings(lung_method="thresholds", outputs=Outputs(pseudonyms=Pseudonyms()))
+    assert run([folder], tmp_path / "out", settings) == Outcome(done=1)
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len(files) > len(FILES)
+    for path in files:
+        content = path.read_bytes() + str(path.relative_to(tmp_path / "out")).encode()
+        if path.suffix == ".gz":
+            image = nib.load(path)
+            content += bytes(image.header.binaryblock)
+        for word in (*planted.values(), "Quixano", "QUIXANO", "DULCINEA", "Dulcinea", str(tmp_path), "IM000"):
+            assert word.encode() not in content, (path.name, word)
+    assert run([folder], tmp_path / "out", settings) == Outcome(skipped=1)
+
+
+def test_a_case_that_cannot_be_written_leaves_nothing_and_what_was_there(
+    tmp_path: Path, series: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    assert run([series], out) == Outcome(done=1)
+    (out / "series" / "mine.nii.gz").write_text("corrected by hand")
+    before = {path.name: path.read_bytes() for path in (out / "series").iterdir()}
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lesionsplit.report.case.to_csv", full)
+    said: list[str] = []
+    assert run([series], out, overwrite=True, say=said.append) == Outcome(failed=1)
+    assert "No space left on device" in said[-1]
+    assert {path.name: path.read_bytes() for path in (out / "series").iterdir()} == before
+    assert {path.name for path in out.iterdir()} == {"series", "cases.csv"}
+    monkeypatch.undo()
+    assert run([series], out, overwrite=True) == Outcome(done=1)
+    assert (out / "series" / "mine.nii.gz").read_text() == "corrected by hand"
+
+
+def test_results_are_not_taken_for_cases(tmp_path: Path, series: Path) -> None:
+    out = tmp_path / "in" / "results"
+    settings = replace(FAST, outputs=Outputs(kinds=("score", "seg")))
+    assert run([tmp_path / "in"], out, settings) == Outcome(done=1)
+    assert (out / "in-series" / "score.nii.gz").is_file()
+    assert run([tmp_path / "in"], out, settings) == Outcome(skipped=1)
+    refused = find_cases([out / "in-series"], recursive=False).refused
+    assert refused == [f"{out / 'in-series'}: holds results of lesionsplit; give the CT that they were made from"]
