@@ -1,7 +1,11 @@
-"""MedSeg's raw COVID slices as a data set that `lesionsplit evaluate` reads, with lungs found by `lesionsplit lungs`.
+"""MedSeg's raw COVID slices as a data set that `lesionsplit evaluate` reads, with lungs that we find.
 
     python benchmarks/medseg.py MEDSEG OUT
-    lesionsplit evaluate --data OUT -o OUT/evaluation
+    lesionsplit evaluate --data OUT --weights WEIGHTS -o OUT/evaluation
+
+Slices are as `lesionsplit predict --intensity 8-bit` shows them to the network: their grey scale told from lung
+and soft tissue, lungs by the network in the package. With --plain they are left as they are, and lungs are those of
+`lesionsplit lungs`, by thresholds and morphology.
 
 MEDSEG holds images/ and masks/, files of the same names, mask values 0 none, 1 ground glass and 2
 consolidation. OUT is new. Every slice is its own series, labelled lesion, in split test; mask_any is
@@ -18,18 +22,21 @@ from pathlib import Path
 
 import numpy as np
 
+from lesionsplit.cases.window import window_of
 from lesionsplit.console import bar, say
 from lesionsplit.data.lungs import read_lung_slice
 from lesionsplit.data.table import TABLE, list_images
-from lesionsplit.errors import DataError, LesionsplitError
+from lesionsplit.errors import DataError, LesionsplitError, NoLungError
 from lesionsplit.images import Grey, read_grey, write_image
+from lesionsplit.lungs.find import find_lungs_in_slice
+from lesionsplit.lungs.levels import grey_levels
 from lesionsplit.report.outlines import write_lungs
 
 COLUMNS = ("image", "label", "split", "series", "lungs", "mask_any", "mask_consolidation")
 CONSOLIDATION = 2
 
 
-def convert(medseg: Path, out: Path) -> list[float]:
+def convert(medseg: Path, out: Path, *, plain: bool) -> list[float]:
     """Write the data set; returns the share of each slice's lesion pixels inside its lungs, and last that of all.
 
     Raises:
@@ -41,14 +48,18 @@ def convert(medseg: Path, out: Path) -> list[float]:
         raise DataError(f"{medseg}: has no folder images/; give MedSeg's, with images/ and masks/")
     paths = list_images(medseg / "images")
     classes = {path: read_classes(medseg / "masks" / path.name, path) for path in paths}
-    write_lungs([medseg / "images"], out / "lungs", progress=bar, say=say)
+    if plain:
+        write_lungs([medseg / "images"], out / "lungs", progress=bar, say=say)
+    else:
+        write_network_lungs(paths, out / "lungs")
     rows, inside, lesion = [], [], []
     for path, found in classes.items():
         lungs = out / f"lungs/{path.stem}_lungs.png"
         if not lungs.is_file():  # said already
             continue
         masks = {"any": found > 0, "consolidation": found == CONSOLIDATION}
-        write_image(out / f"images/{path.stem}.png", read_grey(path))
+        grey = read_grey(path)
+        write_image(out / f"images/{path.stem}.png", grey if plain else window_of(grey_levels([grey])).to_grey(grey))
         for name, mask in masks.items():
             write_image(out / f"masks-{name}/{path.stem}.png", np.where(mask, 255, 0).astype(np.uint8))
         files = (f"{folder}/{path.stem}.png" for folder in ("masks-any", "masks-consolidation"))
@@ -59,6 +70,17 @@ def convert(medseg: Path, out: Path) -> list[float]:
         csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
     shares = [part / whole for part, whole in zip(inside, lesion, strict=True) if whole]
     return [*shares, sum(inside) / max(1, sum(lesion))]
+
+
+def write_network_lungs(paths: list[Path], folder: Path) -> None:
+    """Write the lungs that the network finds, named as `lesionsplit lungs` names them."""
+    for path in bar(paths, len(paths), "Finding lungs"):
+        try:
+            lungs = find_lungs_in_slice(read_grey(path))
+        except NoLungError as error:
+            say(f"{path}: {error}")
+            continue
+        write_image(folder / f"{path.stem}_lungs.png", np.where(lungs, 255, 0).astype(np.uint8))
 
 
 def read_classes(mask: Path, image: Path) -> Grey:
@@ -75,9 +97,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("medseg", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--plain", action="store_true", help="grey as it is, lungs by thresholds and morphology")
     options = parser.parse_args()
     try:
-        *shares, pooled = convert(options.medseg, options.out)
+        *shares, pooled = convert(options.medseg, options.out, plain=options.plain)
     except LesionsplitError as error:
         sys.exit(f"medseg.py: {error}")
     print(

@@ -47,7 +47,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def test_it_is_a_data_set(script: ModuleType, source: Path, tmp_path: Path) -> None:
-    shares = script.convert(source, tmp_path / "out")
+    shares = script.convert(source, tmp_path / "out", plain=True)
     table = read_table(tmp_path / "out")
     assert [(row.image.name, row.label, row.split, row.series) for row in table] == [
         ("a.png", "lesion", "test", "a"),
@@ -68,13 +68,28 @@ def test_it_is_a_data_set(script: ModuleType, source: Path, tmp_path: Path) -> N
 
 def test_what_is_wrong_is_named(script: ModuleType, source: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="exists already; choose a new folder"):
-        script.convert(source, tmp_path)
+        script.convert(source, tmp_path, plain=True)
     with pytest.raises(DataError, match="has no folder images/"):
-        script.convert(tmp_path, tmp_path / "out")
+        script.convert(tmp_path, tmp_path / "out", plain=True)
     Image.fromarray(np.full((60, 80), 3, dtype=np.uint8)).save(source / "masks/b.png")
     with pytest.raises(DataError, match=r"b\.png: has values up to 3; allowed: 0, 1 and 2"):
-        script.convert(source, tmp_path / "out")
+        script.convert(source, tmp_path / "out", plain=True)
     (source / "masks/b.png").unlink()
     with pytest.raises(DataError, match=r"b\.png: no such file"):
-        script.convert(source, tmp_path / "out")
+        script.convert(source, tmp_path / "out", plain=True)
     assert not (tmp_path / "out").exists()
+
+
+def test_slices_are_as_predict_shows_them_to_the_network(script: ModuleType, tmp_path: Path, make: ModuleType) -> None:
+    chest = make.chest((240, 200, 9))
+    hu, lesion, inside = (part[9:-9, 20:-20, 4].T for part in (chest.hu, chest.lesion, chest.lungs))
+    for folder, image in (("images", np.clip((hu + 1000) / 6, 0, 255)), ("masks", lesion)):
+        (tmp_path / "medseg" / folder).mkdir(parents=True)
+        Image.fromarray(image.astype(np.uint8)).save(tmp_path / f"medseg/{folder}/a.png")
+    script.convert(tmp_path / "medseg", tmp_path / "out", plain=False)
+    grey, lungs = read_slice(read_table(tmp_path / "out").slices[0])
+    assert grey.dtype == np.uint16
+    assert np.mean(lungs[inside > 0]) > 0.95
+    assert np.mean(lungs[inside == 0]) < 0.02
+    healthy = (inside > 0) & ~lesion & (hu < -800)
+    assert np.median(grey[healthy & lungs]) / 257 == pytest.approx(102, abs=8)  # of normal lung in the training slices

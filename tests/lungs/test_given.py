@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from lesionsplit.errors import DataError
+from lesionsplit.errors import NoLungError
 from lesionsplit.lungs.given import given_lungs
 from lesionsplit.volumes.scratch import Scratch
 from lesionsplit.volumes.volume import Source, Volume
@@ -57,5 +57,5 @@ def test_one_lung_alone_is_of_its_side(volume: Volume, make: ModuleType) -> None
 
 
 def test_an_empty_mask_is_refused(volume: Volume) -> None:
-    with Scratch() as scratch, pytest.raises(DataError, match="the mask that was given is empty"):
+    with Scratch() as scratch, pytest.raises(NoLungError, match="the mask that was given is empty"):
         given_lungs(volume, np.zeros(volume.shape, np.uint8), scratch)

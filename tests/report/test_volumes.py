@@ -81,7 +81,7 @@ def test_all_files_are_written_and_agree(tmp_path: Path, series: Path) -> None:
     assert int(np.count_nonzero(found.array)) == int(lesion.sum())
     numbers = json.loads((folder / "report.json").read_text())
     assert numbers["regions"][0]["lesion_ml"] == pytest.approx(lesion.sum() * np.prod(SPACING) / 1000)
-    assert set(manifest["files"]) == {path.name for path in folder.iterdir()} - {"manifest.json", "report.csv"}
+    assert set(manifest["files"]) == {path.name for path in folder.iterdir()} - {"manifest.json"}
     assert len(manifest["input"]["SOPInstanceUIDs"]) == SMALL[2]
     assert set(manifest["seconds"]) == {"reading", "lungs", "lesions", "numbers", "writing"}
     assert "series" in (folder / "report.html").read_text()
@@ -258,3 +258,97 @@ def test_results_are_not_taken_for_cases(tmp_path: Path, series: Path) -> None:
     assert run([tmp_path / "in"], out, settings) == Outcome(skipped=1)
     refused = find_cases([out / "in-series"], recursive=False).refused
     assert refused == [f"{out / 'in-series'}: holds results of lesionsplit; give the CT that they were made from"]
+
+
+def test_two_series_of_one_archive_are_two_cases_to_the_end(tmp_path: Path, make: ModuleType) -> None:
+    for name, seed in (("one", 0), ("two", 1)):
+        hu = make.chest(SMALL, seed=seed).hu
+        make.make_series(tmp_path / "both" / name, hu=hu, spacing=SPACING, SeriesInstanceUID=f"1.2.3.{seed + 1}")
+    archive = Path(shutil.make_archive(str(tmp_path / "both"), "zip", tmp_path / "both"))
+    masked = replace(FAST, outputs=Outputs(kinds=("numbers",), pseudonyms=Pseudonyms()))
+    for out, settings in (("plain", FAST), ("masked", masked)):
+        assert run([archive], tmp_path / out, settings) == Outcome(done=2)
+        assert len(table(tmp_path / out)) == 2
+        assert run([archive], tmp_path / out, settings) == Outcome(skipped=2)
+
+
+def test_a_case_keeps_its_folder_whatever_stands_beside_it(tmp_path: Path, make: ModuleType) -> None:
+    incoming, out = tmp_path / "in", tmp_path / "out"
+    make.make_series(incoming, SMALL, spacing=SPACING, SeriesInstanceUID="1.2.3.1")
+    assert run([incoming], out) == Outcome(done=1)
+    for path in make.make_series(tmp_path / "more", hu=make.chest(SMALL, seed=1).hu, SeriesInstanceUID="1.2.3.2"):
+        path.rename(incoming / f"more-{path.name}")
+    assert run([incoming], out) == Outcome(done=1, skipped=1)
+    assert len(table(out)) == 2
+    assert "in" in table(out)
+
+
+def test_another_scan_of_the_same_name_does_not_take_its_place(tmp_path: Path, make: ModuleType) -> None:
+    one = make.make_nifti(tmp_path / "a" / "ct.nii", make.chest(SMALL).hu, affine=make.affine_of(SPACING))
+    two = make.make_nifti(tmp_path / "b" / "ct.nii", make.chest(SMALL, seed=1).hu, affine=make.affine_of(SPACING))
+    run([one], tmp_path / "out")
+    with pytest.raises(DataError, match=f"holds results of another scan, {one}; choose another folder"):
+        run([two], tmp_path / "out")
+
+
+def test_a_mask_or_a_file_of_voxels_that_has_changed_is_seen(tmp_path: Path, make: ModuleType) -> None:
+    chest, affine = make.chest(SMALL), make.affine_of(SPACING)
+    ct = make.make_itk(tmp_path / "ct.mhd", chest.hu, affine=affine)
+    mine = make.make_nifti(tmp_path / "masks" / "mine.nii.gz", chest.lungs, affine=affine)
+    settings = replace(FAST, lungs=mine)
+    assert run([ct], tmp_path / "out", settings) == Outcome(done=1)
+    assert run([ct], tmp_path / "out", settings) == Outcome(skipped=1)
+    make.make_nifti(mine, (chest.lungs == 1).astype(np.uint8), affine=affine)
+    assert run([ct], tmp_path / "out", settings) == Outcome(done=1)
+    assert float(table(tmp_path / "out")["ct"]["lung_ml"]) == pytest.approx(
+        np.count_nonzero(chest.lungs == 1) * np.prod(SPACING) / 1000, rel=1e-4
+    )
+    header = ct.read_bytes()
+    make.make_itk(ct, make.chest(SMALL, seed=1).hu, affine=affine)
+    ct.write_bytes(header)
+    assert run([ct], tmp_path / "out", settings) == Outcome(done=1)
+
+
+def test_files_of_an_earlier_call_do_not_stay_beside_those_of_another(tmp_path: Path, series: Path) -> None:
+    out = tmp_path / "out"
+    run([series], out, replace(FAST, outputs=Outputs(kinds=("score", "numbers"))))
+    run([series], out, replace(FAST, outputs=Outputs(kinds=("lesion",))), threshold=0.9, overwrite=True)
+    assert {path.name for path in (out / "series").iterdir()} == {"lesion.nii.gz", "manifest.json"}
+
+
+def test_a_masked_run_does_not_name_cases_of_others(tmp_path: Path, make: ModuleType, series: Path) -> None:
+    named = make.make_nifti(tmp_path / "Quixano.nii", make.chest(SMALL).hu, affine=make.affine_of(SPACING))
+    run([named], tmp_path / "out")
+    masked = replace(FAST, outputs=Outputs(kinds=("numbers",), pseudonyms=Pseudonyms()))
+    run([series], tmp_path / "out", masked, refused=[f"{tmp_path}/Doe.nii: is broken"])
+    assert "Quixano" not in (tmp_path / "out" / "cases.csv").read_text()
+    assert "Doe" not in (tmp_path / "out" / "cases.csv").read_text()
+    assert len(table(tmp_path / "out")) == 2
+
+
+def test_inputs_that_are_no_case_are_in_the_table(tmp_path: Path, series: Path) -> None:
+    run([series], tmp_path / "out", refused=["somewhere/ct.nii: no such file or folder"])
+    rows = table(tmp_path / "out")
+    assert rows["ct.nii"]["status"] == "somewhere/ct.nii: no such file or folder"
+    assert rows["series"]["status"] == "done"
+
+
+def test_files_that_only_dicom_has_are_not_promised_of_others(tmp_path: Path, make: ModuleType) -> None:
+    ct = make.make_nifti(tmp_path / "ct.nii", make.chest(SMALL).hu, affine=make.affine_of(SPACING))
+    said: list[str] = []
+    settings = replace(FAST, outputs=Outputs(kinds=("seg", "sr")))
+    assert run([ct], tmp_path / "out", settings, say=said.append) == Outcome(failed=1)
+    assert "nothing to write: seg, map and sr are for volumes that were read from DICOM" in said[-1]
+
+
+def test_sagittally_stored_volumes_give_the_same(tmp_path: Path, make: ModuleType) -> None:
+    hu, affine = make.chest(SMALL).hu, make.affine_of(SPACING)
+    straight = make.make_nifti(tmp_path / "straight.nii", hu, affine=affine)
+    moved = affine[:, [1, 2, 0, 3]]
+    turned = make.make_nifti(tmp_path / "turned.nii", hu.transpose(1, 2, 0), affine=moved)
+    run([straight, turned], tmp_path / "out")
+    one, two = (
+        np.asarray(nib.load(tmp_path / "out" / name / "lesion.nii.gz").dataobj) for name in ("straight", "turned")
+    )
+    assert one.any()
+    np.testing.assert_array_equal(one.transpose(1, 2, 0), two)

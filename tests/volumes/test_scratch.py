@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import os
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lesionsplit.errors import DataError
-from lesionsplit.volumes.scratch import Scratch, forget
+from lesionsplit.volumes.scratch import Scratch, axially_stored, forget
+from lesionsplit.volumes.volume import Source, Volume
 
 
 def test_what_is_forgotten_comes_back(tmp_path: Path) -> None:
@@ -26,11 +29,29 @@ def test_forgetting_an_array_in_memory_does_nothing() -> None:
     assert array.sum() == 3
 
 
-def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object, **__: object) -> None:
+def test_a_full_disk_is_known_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     with Scratch(tmp_path) as scratch:
-        monkeypatch.setattr(np, "memmap", full)
+        monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
         with pytest.raises(DataError, match=r"no room for temporary files \(No space left on device\)"):
             scratch.array((2, 2, 2), np.uint8)
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_axial_slices_are_in_one_piece_whatever_the_axes(order: tuple[int, ...], tmp_path: Path) -> None:
+    affine = np.eye(4)
+    affine[:3, :3] = (np.diag([-1.0, -2.0, 3.0]))[:, list(order)]
+    source = Source(kind="nifti", path=Path("ct.nii"), name="ct")
+    with Scratch(tmp_path) as scratch:
+        array = scratch.array((70, 80, 90), np.int16)
+        array[...] = np.random.default_rng(0).integers(-1000, 1000, array.shape)
+        volume = Volume(array=array, affine=affine, intensity="hu", source=source)
+        turned = axially_stored(volume, scratch)
+        np.testing.assert_array_equal(turned.array, array)
+        assert (turned is volume) == (order[2] == 2)
+        for one in (turned.array, scratch.like(volume, np.uint8)):
+            assert one.shape == volume.shape
+            steps = [abs(step) for step in volume.axial(one).strides]
+            assert steps[0] == max(steps)

@@ -44,6 +44,8 @@ def test_axial_slices_run_up_back_and_left_and_are_a_view(affine: Affine) -> Non
         there = np.rint(np.linalg.inv(affine) @ world)[:3].astype(int)
         assert axial[index] == one.array[tuple(there)]
     np.testing.assert_allclose(one.axial_spacing, np.linalg.norm(one.axial_affine[:3, :3], axis=0))
+    assert np.shares_memory(one.from_axial(axial), one.array)
+    np.testing.assert_array_equal(one.from_axial(axial), one.array)
     result = np.zeros(one.shape, dtype=np.uint8)
     one.axial(result)[1, 0, 2] = 1
     assert result.sum() == 1

@@ -41,9 +41,9 @@ def decompose(
         scratch: room for the results.
         progress: shows how far it is.
     """
-    score = scratch.array(volume.shape, np.uint16)
-    lesion = scratch.array(volume.shape, np.uint8)
-    healthy = scratch.array(volume.shape, volume.array.dtype)
+    score = scratch.like(volume, np.uint16)
+    lesion = scratch.like(volume, np.uint8)
+    healthy = scratch.like(volume, volume.array.dtype)
     arrays = (volume.array, lungs.labels, score, lesion, healthy)
     images, inside, scores, lesions, wholes = map(volume.axial, arrays)
     window = window_of(levels_of(volume, some_of(images)))

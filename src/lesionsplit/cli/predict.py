@@ -96,6 +96,8 @@ def predict(
 
     Rerunning skips what is done. Exit code 1 if some inputs could not be read.
     """
+    import signal
+
     from lesionsplit.cases.find import find_cases
     from lesionsplit.console import bar, case_table, say
     from lesionsplit.dicom.deidentify import Pseudonyms
@@ -107,6 +109,7 @@ def predict(
     from lesionsplit.report.settings import VolumeSettings
     from lesionsplit.report.volumes import predict_volumes
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # temporary files go, as after Ctrl-C
     found = find_cases(inputs, recursive=recursive)
     common: dict[str, Any] = {
         "threshold": threshold,
@@ -146,7 +149,7 @@ def predict(
                 omit_empty_frames=omit_empty_frames,
             ),
         )
-        outcome += predict_volumes(found.cases, out, weights, settings, **common)
+        outcome += predict_volumes(found.cases, out, weights, settings, refused=found.refused, **common)
         case_table(out / "cases.csv")
     skipped = f", {outcome.skipped} were there already" if outcome.skipped else ""
     failed = f", {outcome.failed} could not be read" if outcome.failed else ""

@@ -52,6 +52,6 @@ def read_segments(path: Path, volume: Volume, scratch: Scratch) -> Voxels:
         )
     view, where = place
     highest = int(found.array.max())
-    labels = scratch.array(volume.shape, np.uint8 if highest <= np.iinfo(np.uint8).max else np.uint16)
+    labels = scratch.like(volume, np.uint8 if highest <= np.iinfo(np.uint8).max else np.uint16)
     labels[where] = view
     return labels

@@ -95,7 +95,7 @@ def find_lungs(
         DataError: ``lungmask`` is not there or has no weights.
         SettingsError: there is no such device.
     """
-    labels = scratch.array(volume.shape, np.uint8)
+    labels = scratch.like(volume, np.uint8)
     if using == "lungmask":
         lungmask_labels(volume, lungmask_weights, labels, choose_device(device).type == "cpu")
         if not labels.any():

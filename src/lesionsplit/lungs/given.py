@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import ndimage
 
-from lesionsplit.errors import DataError
+from lesionsplit.errors import NoLungError
 from lesionsplit.images import Float, Mask
 from lesionsplit.lungs.canvas import AIR, Canvas, place, some_of
 from lesionsplit.lungs.find import FoundLungs
@@ -34,19 +34,21 @@ def given_lungs(volume: Volume, given: Voxels, scratch: Scratch) -> FoundLungs:
         scratch: where the labels are kept.
 
     Raises:
-        DataError: there is no label but 0.
+        NoLungError: there is no label but 0.
     """
     view = volume.axial(given)
     columns: dict[int, list[float]] = {}
-    for one in view:
+    for number, one in enumerate(view):
+        if number % FORGET == FORGET - 1:
+            forget(given)
         for label in np.unique(one[one > 0]).tolist():
             there = (one == label).sum(axis=0)
             seen = columns.setdefault(label, [0.0, 0.0])
             seen[0] += float(there.sum())
             seen[1] += float(there @ np.arange(one.shape[1]))
     if not columns:
-        raise DataError("lungs: the mask that was given is empty; allowed: 0 outside, other whole numbers inside")
-    labels = scratch.array(volume.shape, np.uint8)
+        raise NoLungError("lungs: the mask that was given is empty; allowed: 0 outside, other whole numbers inside")
+    labels = scratch.like(volume, np.uint8)
     into = volume.axial(labels)
     if len(columns) == 2:
         right = min(columns, key=lambda label: columns[label][1] / columns[label][0])
@@ -57,8 +59,17 @@ def given_lungs(volume: Volume, given: Voxels, scratch: Scratch) -> FoundLungs:
             into[number] = np.where(view[number] > 0, halves, 0)
             if number % FORGET == FORGET - 1:
                 forget(labels)
+                forget(given)
     forget(labels)
     return FoundLungs(labels=labels, how="a mask that was given")
+
+
+def _seen(volume: Volume) -> Iterator[Voxels]:
+    """Axial slices, what lies on disk given back behind them."""
+    for number, one in enumerate(volume.axial()):
+        yield one
+        if number % FORGET == FORGET - 1:
+            forget(volume.array)
 
 
 def _halves(volume: Volume, view: Voxels) -> Iterator[Labels]:
@@ -67,7 +78,7 @@ def _halves(volume: Volume, view: Voxels) -> Iterator[Labels]:
     shares = np.stack([canvas.cover(one > 0) for one in view])
     lungs = shares > min(0.5, float(shares.max()) / 2)  # lungs of few pixels cover none of the canvas by half
     frame = canvas.frame()
-    bodies = np.stack([body_of(canvas.shrink(one) + np.float32(AIR), frame) for one in volume.axial()])
+    bodies = np.stack([body_of(canvas.shrink(one) + np.float32(AIR), frame) for one in _seen(volume)])
     sides = split_sides(lungs, bodies)
     for one in sides:
         yield np.where(_enlarged(canvas, one == RIGHT, one == LEFT) > 0, RIGHT, LEFT).astype(np.uint8)

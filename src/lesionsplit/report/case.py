@@ -14,6 +14,7 @@ from lesionsplit.dicom.identity import new_identity
 from lesionsplit.dicom.parametric import write_parametric_map
 from lesionsplit.dicom.segmentation import write_segmentation
 from lesionsplit.dicom.structured import write_structured_report
+from lesionsplit.errors import DataError
 from lesionsplit.images import write_bytes
 from lesionsplit.measures.result import Measures
 from lesionsplit.measures.tables import to_csv, to_json
@@ -33,6 +34,9 @@ FILES: Final[dict[str, str]] = {
     "page": "report.html",
 }
 """What can be asked for, and how it is named; ``numbers`` is report.csv too."""
+
+AT_ONCE = 2
+"""Files written at a time: each may have an array in memory for a moment."""
 
 OF_DICOM: Final = ("seg", "map", "sr")
 """They refer to the slices they were made from, and so need a volume that was read from DICOM."""
@@ -70,13 +74,11 @@ class Described:
     """Version, weights, threshold and the like, for the page."""
 
 
-def write_case(
-    findings: Findings, measures: Measures, folder: Path, outputs: Outputs, described: Described
-) -> list[str]:
-    """Write the files of a case but its manifest, several at a time; returns their names.
+def write_case(findings: Findings, measures: Measures, folder: Path, outputs: Outputs, described: Described) -> None:
+    """Write the files of a case but its manifest, two at a time.
 
     Raises:
-        DataError: a file cannot be written.
+        DataError: a file cannot be written, or none of those that are wanted can be made of such a volume.
     """
     arrays = {
         "score": (findings.score, 1 / TOP, "lesion score, raw, 0 to 1"),
@@ -99,20 +101,20 @@ def write_case(
         provenance=described.provenance,
     )
     kinds = outputs.kinds
+    if not findings.volume.source.instances:
+        kinds = tuple(kind for kind in kinds if kind not in OF_DICOM)
     if not any(one.any() for one in findings.volume.axial(findings.lungs)):
         kinds = tuple(kind for kind in kinds if kind != "map")  # one without a frame is no DICOM object
-    if findings.volume.source.instances:
+    if set(kinds) & set(OF_DICOM):
         jobs[OF_DICOM] = partial(
             _write_dicom, findings, measures, folder, replace(outputs, kinds=kinds), described.weights
         )
-    written: list[str] = []
-    with ThreadPoolExecutor() as pool:
-        wanted = {of: job for of, job in jobs.items() if set(of) & set(kinds)}
-        running = [pool.submit(job) for job in wanted.values()]
-        for of, done in zip(wanted, running, strict=True):
+    if not kinds:
+        raise DataError("nothing to write: seg, map and sr are for volumes that were read from DICOM; ask for others")
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        wanted = [job for of, job in jobs.items() if set(of) & set(kinds)]
+        for done in [pool.submit(job) for job in wanted]:
             done.result()
-            written += [FILES[kind] for kind in of if kind in kinds]
-    return written
 
 
 def _write_numbers(measures: Measures, folder: Path) -> None:

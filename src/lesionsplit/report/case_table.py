@@ -18,8 +18,10 @@ DONE = "done"
 class CaseTable:
     """The rows of a call, in the order of its cases; written whole after every case."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, *, masked: bool) -> None:
+        """In ``out``; ``masked``: without files' names, so without what is wrong with them."""
         self.path = out / TABLE
+        self._masked = masked
         self.rows: dict[str, dict[str, str]] = {}
 
     def add(self, name: str, cells: dict[str, str]) -> None:
@@ -28,6 +30,8 @@ class CaseTable:
 
     def refuse(self, name: str, why: str) -> None:
         """Add a case of which there are no numbers."""
+        if self._masked:
+            name, why = (name if name.startswith("case-") else f"refused-{len(self.rows) + 1}"), "could not be read"
         self.rows[name] = {"name": name, "status": why}
 
     def write(self) -> None:

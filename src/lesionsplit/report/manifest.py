@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib.metadata import version
+from importlib.resources import as_file
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,11 +20,14 @@ import msgspec
 import numpy as np
 
 from lesionsplit.cases.find import Case
-from lesionsplit.errors import DataError
+from lesionsplit.errors import DataError, LesionsplitError
 from lesionsplit.images import write_bytes
+from lesionsplit.lungs.network import DEFAULT as LUNG_WEIGHTS
 from lesionsplit.model import digest
 from lesionsplit.predictor import Predictor
 from lesionsplit.report.settings import VolumeSettings
+from lesionsplit.volumes.archive import Entry
+from lesionsplit.volumes.files import SUFFIXES
 from lesionsplit.volumes.findings import Findings
 
 MANIFEST = "manifest.json"
@@ -32,12 +37,17 @@ LIBRARIES: Final = ("torch", "numpy", "scipy", "nibabel", "SimpleITK", "pydicom"
 
 
 class Manifests:
-    """The manifests below a folder of results, and what those that are asked for would say."""
+    """The manifests below a folder of results, and what those that are asked for would say.
+
+    A case is known by its files (`fingerprint`), not by its name: one that was done before keeps its folder,
+    whatever it would be called beside others.
+    """
 
     def __init__(self, out: Path, predictor: Predictor, weights: Path | None, settings: VolumeSettings) -> None:
         self.out = out
         self.weights = digest(weights)
         self._card = predictor.model.card
+        self._settings = settings
         self._masked = settings.outputs.pseudonyms is not None
         self._asked = {
             "lesionsplit": version("lesionsplit"),
@@ -45,47 +55,60 @@ class Manifests:
             "threshold": predictor.threshold,
             "intensity": settings.intensity,
             "force": settings.force,
-            "lungs": _given(settings.lungs, self._masked) or settings.lung_method,
-            "lobes": _given(settings.lobes, self._masked),
+            "lungs": "given" if settings.lungs else settings.lung_method,
+            "lung weights": _lung_weights(settings),
+            "lobes": "given" if settings.lobes else None,
             "measures": json.loads(msgspec.json.encode(settings.measures)),
             "outputs": list(settings.outputs.kinds),
             "omit_empty_frames": settings.outputs.omit_empty_frames,
             "deidentify": self._masked,
         }
+        self._known = dict(self._read_all())
+        self._prints: dict[str, str] = {}
 
     def name(self, case: Case) -> str:
         """Of a case's folder and in tables; of a case that nobody is to recognise, one that its files give it."""
-        return f"case-{_fingerprint(_files(case))[:8]}" if self._masked else case.name
+        print_ = self._fingerprint(case)
+        for name, known in self._known.items():
+            if _input(known).get("fingerprint") == print_:
+                return name
+        return f"case-{print_[:8]}" if self._masked else case.name
 
-    def has(self, case: Case) -> bool:
+    def has(self, case: Case, *, overwrite: bool) -> bool:
         """Whether a case is done, with what is asked for, and its files were not changed since.
 
         Raises:
-            DataError: it is done with something else.
+            DataError: it is done with something else, or another scan's results are where its own would go.
         """
-        known = self._read(self.out / self.name(case))
-        if known is None:
+        name = self.name(case)
+        known = self._known.get(name)
+        if known is None or overwrite:
             return False
+        same = _input(known).get("fingerprint") == self._fingerprint(case)
+        if not same and _input(known).get("path") != str(case.path.resolve()):
+            raise DataError(
+                f"{self.out / name}: holds results of another scan, {_input(known).get('path', 'de-identified')}; "
+                "choose another folder, or --overwrite"
+            )
         before = known.get("settings", {})
         changed = [key for key, value in self._asked.items() if before.get(key) != value]
         if changed:
             raise DataError(
-                f"{self.out / self.name(case)}: holds results with another {' and '.join(changed)}; choose another "
-                "folder, or --overwrite"
+                f"{self.out / name}: holds results with another {' and '.join(changed)}; choose another folder, or "
+                "--overwrite"
             )
-        whole = all((self.out / self.name(case) / file).is_file() for file in known.get("files", []))
-        return whole and known.get("input", {}).get("fingerprint") == _fingerprint(_files(case))
+        same = same and _input(known).get("label maps") == self._label_maps(case)
+        return same and all((self.out / name / file).is_file() for file in known.get("files", []))
 
     def row(self, case: Case) -> dict[str, str]:
         """The line in the table of a case that is done."""
-        known = self._read(self.out / self.name(case)) or {}
-        return dict(known.get("row", {}))
+        return dict(self._known[self.name(case)].get("row", {}))
 
     def others(self, names: Sequence[str]) -> Iterator[dict[str, str]]:
-        """The lines of cases that earlier calls have done in the same folder."""
-        for folder in sorted(self.out.iterdir()) if self.out.is_dir() else ():
-            if folder.name not in names and (known := self._read(folder)):
-                yield dict(known.get("row", {"name": folder.name}))
+        """The lines of cases that earlier calls have done in the same folder; of such that name nobody, if masked."""
+        for name, known in self._known.items():
+            if name not in names and (known.get("settings", {}).get("deidentify") or not self._masked):
+                yield dict(known.get("row", {"name": name}))
 
     def provenance(self, findings: Findings) -> dict[str, str]:
         """How a result came about, for people."""
@@ -109,16 +132,16 @@ class Manifests:
         folder: Path,
         case: Case,
         findings: Findings,
-        files: Sequence[str],
         seconds: Mapping[str, float],
         row: Mapping[str, str],
     ) -> None:
-        """Say in ``folder`` that a case is done."""
+        """Say in ``folder``, which has all other files already, that a case is done."""
         volume = findings.volume
         given: dict[str, Any] = {
             "kind": volume.source.kind,
-            "fingerprint": _fingerprint(_files(case)),
-            "files": len(_files(case)),
+            "fingerprint": self._fingerprint(case),
+            "label maps": self._label_maps(case),
+            "files": len(case.entries),
             "shape": list(volume.shape),
             "affine": np.round(volume.affine, 6).tolist(),
             "intensity": volume.intensity,
@@ -135,7 +158,7 @@ class Manifests:
             "trained": self._card.trained,
             "lungs from": findings.lungs_from,
             "input": given,
-            "files": list(files),
+            "files": sorted(file.name for file in folder.iterdir()),
             "seconds": dict(seconds),
             "python": platform.python_version(),
             "libraries": {name: version(name) for name in LIBRARIES},
@@ -144,18 +167,57 @@ class Manifests:
         text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
         write_bytes(folder / MANIFEST, text.encode())
 
-    def _read(self, folder: Path) -> dict[str, Any] | None:
-        """A manifest; None where there is none."""
-        path = folder / MANIFEST
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (OSError, ValueError):
-            found = None
-        if not isinstance(found, dict):
-            raise DataError(f"{path}: is not a manifest of ours; choose another folder")
-        return found
+    def _read_all(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The manifests that there are, by their folders' names."""
+        for folder in sorted(self.out.iterdir()) if self.out.is_dir() else ():
+            path = folder / MANIFEST
+            try:
+                found = json.loads(path.read_text(encoding="utf-8"))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except (OSError, ValueError):
+                found = None
+            if not isinstance(found, dict) or "settings" not in found:
+                raise DataError(f"{path}: is not a manifest of ours; choose another folder")
+            yield folder.name, found
+
+    def _fingerprint(self, case: Case) -> str:
+        """Of a case's files, as they are when it is first asked for."""
+        key = f"{case.where}\0{case.name}"
+        if key not in self._prints:
+            self._prints[key] = fingerprint(case.entries)
+        return self._prints[key]
+
+    def _label_maps(self, case: Case) -> str:
+        """Of the lungs and lobes that are given with a case."""
+        given = (self._settings.lungs, self._settings.lobes)
+        maps = [file for one in given if one is not None and (file := label_map(one, case.name))]
+        return fingerprint([Entry(file) for file in maps]) if maps else ""
+
+
+def label_map(given: Path, name: str) -> Path | None:
+    """The label map of a case: the file itself, or the one of the case's name in a folder, if there is one."""
+    if not given.is_dir():
+        return given
+    return next((file for suffix in (*SUFFIXES, ".dcm") if (file := given / f"{name}{suffix}").is_file()), None)
+
+
+def fingerprint(entries: Sequence[Entry]) -> str:
+    """Tells a case by its files: by name, size and time of change, without their folders.
+
+    What stands beside a file under the same name counts too: the voxels of a header, for one.
+    """
+    stamp = hashlib.sha256()
+    files = {entry.path for entry in entries}
+    if len(entries) == 1 and not entries[0].member:
+        own = entries[0].path
+        files |= {path for path in own.parent.glob(f"{glob.escape(own.name.split('.')[0])}.*") if path.is_file()}
+    for file in sorted(files):
+        facts = file.stat()
+        stamp.update(f"{file.name}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+    for entry in entries:
+        stamp.update(f"{entry.member}\n".encode())
+    return stamp.hexdigest()
 
 
 @contextmanager
@@ -168,31 +230,42 @@ def whole_or_not(folder: Path) -> Iterator[Path]:
     try:
         yield beside
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / MANIFEST).unlink(missing_ok=True)
+        _take_away(folder)
         for file in sorted(beside.iterdir(), key=lambda file: file.name == MANIFEST):
             file.replace(folder / file.name)
+    except LesionsplitError as error:
+        raise type(error)(str(error).replace(str(beside), str(folder))) from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _given(path: Path | None, masked: bool) -> str | None:
-    """Files that the user gives, by their name; by nothing but that they were given where names may tell."""
-    if path is None:
+def _take_away(folder: Path) -> None:
+    """Remove what an earlier call has written, by its manifest: it would not belong to the new one."""
+    try:
+        before = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    (folder / MANIFEST).unlink()
+    for name in before.get("files", []):
+        if Path(name).name == name:
+            (folder / name).unlink(missing_ok=True)
+
+
+def _input(manifest: dict[str, Any]) -> dict[str, Any]:
+    found = manifest.get("input", {})
+    return found if isinstance(found, dict) else {}
+
+
+def _lung_weights(settings: VolumeSettings) -> str | None:
+    """SHA-256 of the network that finds the lungs, if one does."""
+    if settings.lungs is not None or settings.lung_method == "thresholds":
         return None
-    return "given" if masked else str(path.resolve())
-
-
-def _files(case: Case) -> list[Path]:
-    return sorted({entry.path for entry in case.entries})
-
-
-def _fingerprint(files: Sequence[Path]) -> str:
-    """Of a case's files by name, size and time of change, without their folder."""
-    stamp = hashlib.sha256()
-    for file in files:
-        facts = file.stat()
-        stamp.update(f"{file.name}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
-    return stamp.hexdigest()
+    if settings.lung_method == "network":
+        with as_file(LUNG_WEIGHTS) as path:
+            return digest(path)
+    return (
+        digest(settings.lungmask_weights) if settings.lungmask_weights and settings.lungmask_weights.is_file() else None
+    )
 
 
 def _uids(instances: Sequence[Any]) -> dict[str, Any]:

@@ -29,10 +29,9 @@ from lesionsplit.report.case import Described, write_case
 from lesionsplit.report.case_table import CaseTable
 from lesionsplit.report.inputs import Outcome
 from lesionsplit.report.limits import limits_of
-from lesionsplit.report.manifest import Manifests, whole_or_not
+from lesionsplit.report.manifest import Manifests, label_map, whole_or_not
 from lesionsplit.report.settings import VolumeSettings
-from lesionsplit.volumes.files import SUFFIXES
-from lesionsplit.volumes.scratch import Scratch
+from lesionsplit.volumes.scratch import Scratch, axially_stored
 from lesionsplit.volumes.volume import Volume, Voxels
 
 LEFT_OUT = "left out beside it"
@@ -45,6 +44,7 @@ def predict_volumes(
     weights: Path | None = None,
     settings: VolumeSettings | None = None,
     *,
+    refused: Sequence[str] = (),
     threshold: float | None = None,
     overwrite: bool = False,
     device: str = "auto",
@@ -61,6 +61,7 @@ def predict_volumes(
         out: the folder to write to: OUT/NAME/ for each case, and cases.csv.
         weights: a weights file, by default the one in the package.
         settings: what can be chosen about volumes.
+        refused: a line for each input that is no case, for the table.
         threshold: lowest score that counts as lesion, by default the one in the weights.
         overwrite: predict again what is there already.
         device: as for `Predictor.load`.
@@ -79,23 +80,26 @@ def predict_volumes(
         _check_given(given, cases)
     predictor = Predictor.load(weights, device=device, threshold=threshold)
     work = _Work(out, predictor, settings, Manifests(out, predictor, weights, settings), limits_of(weights), progress)
-    names = [work.manifests.name(case) for case in cases]
-    todo = [case for case in cases if overwrite or not work.manifests.has(case)]
-    table = CaseTable(out)
+    names = _names(work.manifests, cases)
+    todo = [case for case in cases if not work.manifests.has(case, overwrite=overwrite)]
+    table = CaseTable(out, masked=settings.outputs.pseudonyms is not None)
     for case, name in zip(cases, names, strict=True):
         if case not in todo:
             table.add(name, work.manifests.row(case))
+    for line in refused:
+        table.refuse(Path(line.partition(": ")[0]).name, line)
+    table.write()  # a folder that cannot be written to is to be known now
     outcome = Outcome(skipped=len(cases) - len(todo))
     for number, (case, scratch, reading) in enumerate(_read_ahead(todo, settings), 1):
         name = work.manifests.name(case)
-        if len(todo) > 1:
-            say(f"{number} of {len(todo)}: {name}")
+        if len(todo) > 1 or name != case.name:
+            say(f"{number} of {len(todo)}: {name}{f' ({case.where})' if name != case.name else ''}")
         try:
             table.add(name, work.one(case, scratch, reading))
         except (LesionsplitError, OSError) as error:
             outcome.failed += 1
             line = " ".join(str(error).split())
-            table.refuse(name, "could not be read" if settings.outputs.pseudonyms else line)
+            table.refuse(name, line)
             say(line if str(case.path) in line else f"{case.path}: {line}")
         else:
             outcome.done += 1
@@ -122,7 +126,8 @@ class _Work:
         clock = Clock()
         name = self.manifests.name(case)
         with clock("reading"):
-            volume = _named(reading.result(), name, masked=self.settings.outputs.pseudonyms is not None)
+            volume = axially_stored(reading.result(), scratch)
+            volume = _named(volume, name, masked=self.settings.outputs.pseudonyms is not None)
         with clock("lungs"):
             lungs = self._lungs(case, volume, scratch)
             lobes = self._lobes(case, volume, scratch)
@@ -138,8 +143,8 @@ class _Work:
         )
         with whole_or_not(self.out / name) as folder:
             with clock("writing"):
-                files = write_case(findings, measures, folder, self.settings.outputs, described)
-            self.manifests.write(folder, case, findings, files, clock.seconds, row(measures))
+                write_case(findings, measures, folder, self.settings.outputs, described)
+            self.manifests.write(folder, case, findings, clock.seconds, row(measures))
         return row(measures)
 
     def _lungs(self, case: Case, volume: Volume, scratch: Scratch) -> FoundLungs:
@@ -158,7 +163,7 @@ class _Work:
         except NoLungError:
             if len(volume.axial()) > 1:
                 raise
-            nothing = scratch.array(volume.shape, np.uint8)
+            nothing = scratch.like(volume, np.uint8)
             return FoundLungs(labels=nothing, how="none found", notes=("no lung in this slice, so no lesion",))
 
     def _lobes(self, case: Case, volume: Volume, scratch: Scratch) -> Voxels | None:
@@ -226,10 +231,24 @@ def _check_given(given: Path | None, cases: Sequence[Case]) -> None:
 
 
 def _given(given: Path, case: Case) -> Path:
-    """The label map of a case: the file itself, or the one of the case's name in a folder."""
-    if given.is_file():
-        return given
-    found = [file for suffix in SUFFIXES if (file := given / f"{case.name}{suffix}").is_file()]
-    if not found:
+    found = label_map(given, case.name)
+    if found is None:
         raise DataError(f"{given}: has no {case.name}.nii.gz; give a label map of every case")
-    return found[0]
+    return found
+
+
+def _names(manifests: Manifests, cases: Sequence[Case]) -> list[str]:
+    """The names that cases go by.
+
+    Raises:
+        DataError: two have the same.
+    """
+    taken: dict[str, Case] = {}
+    for case in cases:
+        other = taken.setdefault(manifests.name(case), case)
+        if other is not case:
+            raise DataError(
+                f"{case.where} and {other.where} would both be written as {manifests.name(case)}; give them one after "
+                "the other, with another --out"
+            )
+    return list(taken)

@@ -55,7 +55,7 @@ def read_labels(path: Path, volume: Volume, scratch: Scratch) -> Voxels:
             f"{path}: has values from {low:g} to {high:g}{'' if whole else ', with fractions'}, which are no labels; "
             f"allowed: whole numbers from 0 to {MOST}"
         )
-    labels = scratch.array(volume.shape, np.uint8 if high <= np.iinfo(np.uint8).max else np.uint16)
+    labels = scratch.like(volume, np.uint8 if high <= np.iinfo(np.uint8).max else np.uint16)
     turned = on_grid(found, stack.affine, volume)
     for k in range(volume.shape[2]):
         labels[..., k] = turned[..., k]  # type: ignore[index]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import mmap
+import os
 import tempfile
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -11,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionsplit.errors import DataError
-from lesionsplit.volumes.volume import Voxels
+from lesionsplit.volumes.volume import Volume, Voxels
 
 
 class Scratch:
@@ -27,20 +30,40 @@ class Scratch:
         self._count = 0
 
     def array(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Voxels:
-        """A new array of zeros, axial slices of it contiguous where the last axis counts slices (Fortran order).
+        """A new array of zeros; what differs in the last index only is far apart (Fortran order).
 
         Raises:
             DataError: there is no room on the disk.
         """
+        array: Voxels = self._mapped(tuple(reversed(shape)), dtype).T
+        return array
+
+    def like(self, volume: Volume, dtype: npt.DTypeLike) -> Voxels:
+        """A new array of zeros on a volume's grid, each axial slice in one piece, whatever the order of the axes.
+
+        Raises:
+            DataError: there is no room on the disk.
+        """
+        return volume.from_axial(self._mapped(volume.axial().shape, dtype))
+
+    def _mapped(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Voxels:
         path = Path(self._folder.name) / f"{self._count}.raw"
         self._count += 1
+        size = int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize
         try:
-            array: Voxels = np.memmap(path, dtype=dtype, mode="w+", shape=shape, order="F")
+            with path.open("wb") as file:
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, max(1, size))  # a full disk is to be known now
+                else:
+                    file.truncate(max(1, size))
+            array: Voxels = np.memmap(path, dtype=dtype, mode="r+", shape=shape)
         except OSError as error:
             raise DataError(
                 f"{self._folder.name}: no room for temporary files ({error.strerror}); free some, or set TMPDIR to "
                 "another folder"
             ) from None
+        with suppress(OSError):  # where a file that is open can go, nothing is left behind even by kill -9
+            path.unlink()
         return array
 
     def __enter__(self) -> Scratch:
@@ -52,6 +75,28 @@ class Scratch:
     ) -> None:
         """Remove the folder."""
         self._folder.cleanup()
+
+
+BLOCK = 64
+"""Planes that are turned at a time."""
+
+
+def axially_stored(volume: Volume, scratch: Scratch) -> Volume:
+    """The volume with each axial slice in one piece on disk; one that is stored so already as it is.
+
+    Of one that was stored in sagittal or coronal planes, every axial slice would touch all of the file.
+    """
+    axial = volume.axial()
+    if abs(axial.strides[0]) >= max(map(abs, axial.strides[1:])):
+        return volume
+    array = scratch.like(volume, volume.array.dtype)
+    far = int(np.argmax(np.abs(volume.array.strides)))
+    for first in range(0, volume.shape[far], BLOCK):
+        some = tuple(slice(first, first + BLOCK) if axis == far else slice(None) for axis in range(3))
+        array[some] = np.array(volume.array[some])
+        forget(array)
+        forget(volume.array)
+    return replace(volume, array=array)
 
 
 def forget(array: Voxels) -> None:

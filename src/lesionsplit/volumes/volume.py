@@ -100,6 +100,12 @@ class Volume:
         view: Voxels = apply_orientation(self.array if array is None else array, self._to_axial)
         return view
 
+    def from_axial(self, slices: Voxels) -> Voxels:
+        """The way back: axial slices, (slices, rows, columns), as an array on the volume's grid; a view, too."""
+        back = ornt_transform(axcodes2ornt(AXIAL), io_orientation(self.affine))
+        array: Voxels = apply_orientation(slices, back)
+        return array
+
     @property
     def axial_spacing(self) -> tuple[float, float, float]:
         """Millimetres between slices, rows and columns of the axial view."""
