@@ -203,3 +203,44 @@ def test_real_slices_of_many_patients_are_cases(tmp_path: Path) -> None:
             assert volume.shape == (512, 512, 1)
             assert volume.intensity == "hu"
             assert volume.array.min() == -1024
+
+
+def test_what_is_lost_of_a_tree_is_said(tmp_path: Path, make: ModuleType) -> None:
+    tree = tmp_path / "tree"
+    make.make_series(tree / "good", (12, 10, 4))
+    for path in make.make_series(tree / "bad", (12, 10, 4)):
+        path.write_bytes(path.read_bytes()[:300])
+    (tree / "worse").mkdir()
+    (tree / "worse" / "x.dcm").write_bytes(b"nothing")
+    found = find_cases([tree], recursive=True)
+    assert [case.name for case in found.cases] == ["tree-good"]
+    assert len(found.refused) == 2
+    assert found.refused[0].startswith(f"{tree / 'bad'}")
+    assert found.refused[0].endswith(" (and 3 more)")
+    assert found.refused[1] == f"{tree / 'worse' / 'x.dcm'}: is not DICOM, though it is called so; is it whole?"
+
+
+def test_what_is_given_twice_is_one_case(tmp_path: Path, make: ModuleType) -> None:
+    ct = make.make_nifti(tmp_path / "ct.nii", make.chest((12, 10, 4)).hu)
+    found = find_cases([ct, tmp_path / "." / "ct.nii", ct], recursive=False)
+    assert [case.name for case in found.cases] == ["ct"]
+
+
+def test_no_description_is_no_name(tmp_path: Path, make: ModuleType) -> None:
+    for number in (1, 2):
+        for path in make.make_series(
+            tmp_path / str(number), (12, 10, 4), SeriesInstanceUID=f"1.2.{number}", SeriesDescription="None",
+            SeriesNumber=number,
+        ):  # fmt: skip
+            path.rename(tmp_path / f"{number}-{path.name}")
+        (tmp_path / str(number)).rmdir()
+    names = [case.name for case in find_cases([tmp_path], recursive=True).cases]
+    assert names == [f"{tmp_path.name}-1", f"{tmp_path.name}-2"]
+
+
+def test_pictures_that_predict_wrote_are_no_slices(tmp_path: Path) -> None:
+    (tmp_path / "in" / "out").mkdir(parents=True)
+    for folder, name in (("in", "a.png"), ("in/out", "a_mask.png")):
+        (tmp_path / folder / name).write_bytes(b"a picture")
+    (tmp_path / "in" / "out" / "predictions.json").write_text('{\n  "lesionsplit": "0.1.0"\n}')
+    assert [path.name for path in find_cases([tmp_path / "in"], recursive=True).images] == ["a.png"]

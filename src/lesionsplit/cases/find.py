@@ -47,7 +47,7 @@ def find_cases(inputs: Sequence[Path], *, recursive: bool) -> Found:
     """
     found = Found()
     heads: list[Head] = []
-    for path in inputs:
+    for path in {path.resolve(): path for path in inputs}.values():  # what is given twice is one case
         try:
             if path.is_dir():
                 _add_folder(found, path, recursive=recursive)
@@ -127,7 +127,8 @@ def _add_contents(found: Found, contents: Contents, path: Path, name: str, *, re
         parts = [name, *(places[key].parts if recursive else ())]
         where = str(given)
         if list(places.values()).count(places[key]) > 1:  # then the folder's name does not tell them apart
-            parts.append(stem(heads[0].entry.name) if len(heads) == 1 else f"{heads[0].number}-{heads[0].description}")
+            said = "-".join(filter(None, (heads[0].number, heads[0].description)))
+            parts.append(stem(heads[0].entry.name) if len(heads) == 1 else said)
             where = str(heads[0].entry) if len(heads) == 1 else f"{given}, series {heads[0]}"
         _add_series(found, heads, given, "-".join(parts), where, contents)
     for entry in contents.volumes:
@@ -135,6 +136,8 @@ def _add_contents(found: Found, contents: Contents, path: Path, name: str, *, re
         label = () if entry.member and count == 1 else (stem(entry.name),)
         _add_volume(found, entry, path if entry.member else entry.path, "-".join((name, *below, *label)))
     if recursive:
+        own = {head.entry.folder for heads in contents.series.values() for head in heads}
+        found.refused += contents.lost(own)
         taken = {entry.folder for entry in contents.volumes}
         taken |= {head.entry.folder for heads in contents.series.values() for head in heads}
         found.images += [entry.path for entry in contents.images if not entry.member and entry.folder not in taken]

@@ -6,6 +6,7 @@ import os
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -19,6 +20,10 @@ from lesionsplit.volumes.files import suffix_of
 
 LISTED = 8
 """Series, or files, that a line lists at most."""
+
+
+MANY = "multi-frame CT"
+"""In what `why_not` says of CT that a user would expect to be read."""
 
 
 class Head(NamedTuple):
@@ -59,6 +64,15 @@ class Contents:
         counts = Counter(why for folder, why in self.skipped if wanted is None or folder in wanted)
         counts.pop("directory", None)  # lists the others
         return ", ".join(f"{count} x {why}" for why, count in sorted(counts.items()))
+
+    def lost(self, folders: Iterable[Path]) -> list[str]:
+        """A line for each folder but these that has broken files, or CT of a kind that is not read, and no case."""
+        lines: dict[Path, list[str]] = {}
+        unread = [(folder, f"{folder}: is {why}, which is not read") for folder, why in self.skipped if MANY in why]
+        for folder, why in (*self.broken, *unread):
+            if folder not in set(folders):
+                lines.setdefault(folder, []).append(why)
+        return [why[0] + (f" (and {len(why) - 1} more)" if len(why) > 1 else "") for why in lines.values()]
 
     def listing(self) -> str:
         """The series and volumes that there are, in words, to choose from."""
@@ -118,19 +132,19 @@ def _add_dicom(contents: Contents, entry: Entry, archive: zipfile.ZipFile | None
         entry,
         series,
         _text(value_of(header, "PatientID")),
-        _text(value_of(header, "SeriesNumber")),
-        _text(value_of(header, "SeriesDescription")),
+        _said(value_of(header, "SeriesNumber")),
+        _said(value_of(header, "SeriesDescription")),
     )
     contents.series.setdefault(head.series, []).append(head)
 
 
 def holds_results(folder: Path) -> bool:
-    """Whether a folder is one that `lesionsplit predict` wrote: its score and masks are no CT."""
-    try:
-        with (folder / "manifest.json").open("rb") as file:
-            return b'"lesionsplit"' in file.read(100)
-    except OSError:
-        return False
+    """Whether a folder is one that `lesionsplit predict` wrote: its scores and masks are no CT."""
+    for name in ("manifest.json", "predictions.json"):
+        with suppress(OSError), (folder / name).open("rb") as file:
+            if b'"lesionsplit"' in file.read(100):
+                return True
+    return False
 
 
 def files_in(folder: Path) -> list[Entry]:
@@ -179,6 +193,11 @@ def inside(folders: Sequence[Path], path: Path) -> PurePosixPath:
 
 def _text(value: object) -> str:
     return " ".join(str(value).split()) if value is not None else ""
+
+
+def _said(value: object) -> str:
+    """A text, but for the word that programs write for want of one."""
+    return "" if (text := _text(value)).lower() == "none" else text
 
 
 def _some(words: Sequence[str]) -> str:

@@ -30,6 +30,10 @@ darker quartile is, are gas. Lungs with emphysema are as dark in parts only."""
 USUAL_AIR, DARKEST_AIR, BRIGHTEST_AIR = -1000.0, -1020.0, -960.0
 """HU of air where none is around the body; what is darker is padding, what is brighter clothes and foam."""
 
+PURE_QUARTILE, PURE_MEDIAN = 10.0, 20.0
+"""The same for main pieces of a volume of several slices, which bowel seldom is: lungs with emphysema on a scanner
+whose air lies where HU end come within 40 HU of it."""
+
 AIRWAY_DARK = -940.0
 """HU that an airway's darkest pixel is below."""
 
@@ -151,11 +155,12 @@ def lung_pieces(air: Mask, hu: Float, bodies: Mask) -> Mask:
     boxes = ndimage.find_objects(regions)
     around = hu[~bodies & (hu > DARKEST_AIR) & (hu < AERATED)]
     usual = min(float(np.quantile(around, 0.2)), BRIGHTEST_AIR) if around.size else USUAL_AIR
+    dark_quartile, dark_median = (GAS_QUARTILE, GAS_MEDIAN) if len(air) == 1 else (PURE_QUARTILE, PURE_MEDIAN)
     lung = []
     for number in np.flatnonzero(sizes >= PIECE * sizes.max()):
         quartile, median = np.quantile(hu[boxes[number]][regions[boxes[number]] == number + 1], [0.25, 0.5])
         if sizes[number] >= MAIN * sizes.max():
-            gas = quartile < usual + GAS_QUARTILE and median < usual + GAS_MEDIAN
+            gas = quartile < usual + dark_quartile and median < usual + dark_median
         else:
             gas = quartile < usual + SMALL_GAS_QUARTILE
         if not gas:

@@ -22,7 +22,7 @@ from lesionsplit.lungs.given import given_lungs
 from lesionsplit.measures.lobes import check_labels
 from lesionsplit.measures.measure import measure
 from lesionsplit.measures.tables import row
-from lesionsplit.memory import keep_freed_memory
+from lesionsplit.memory import give_back_memory, keep_freed_memory
 from lesionsplit.predictor import Predictor
 from lesionsplit.progress import Progress, silent
 from lesionsplit.report.case import Described, write_case
@@ -131,8 +131,10 @@ class _Work:
         with clock("lungs"):
             lungs = self._lungs(case, volume, scratch)
             lobes = self._lobes(case, volume, scratch)
+        give_back_memory()
         with clock("lesions"):
             findings = decompose(volume, lungs, self.predictor, scratch, progress=self.progress)
+        give_back_memory()
         with clock("numbers"):
             measures = measure(findings, self.settings.measures, lobes)
         described = Described(
