@@ -8,6 +8,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from lesionsplit.cases.decompose import decompose
 from lesionsplit.cases.window import HU_WINDOW
@@ -61,6 +62,19 @@ def test_results_lie_on_the_volumes_grid_whatever_its_axes(
         for name in ("score", "lesion", "healthy"):
             expected = np.flip(getattr(straight, name).transpose(order), flip)
             np.testing.assert_array_equal(getattr(turned, name), expected, err_msg=name)
+
+
+def test_an_oblique_volume_is_cut_along_its_own_axis(make: ModuleType, predictor: Predictor) -> None:
+    chest = make.chest((48, 40, 6))
+    turn = np.eye(4)
+    turn[:3, :3] = Rotation.from_euler("xyz", (12, -8, 20), degrees=True).as_matrix()
+    with Scratch() as scratch:
+        straight = findings(chest.hu, chest.lungs, AFFINE, predictor, scratch)
+        oblique = findings(chest.hu, chest.lungs, turn @ AFFINE, predictor, scratch)
+        assert straight.score.any()
+        np.testing.assert_allclose(oblique.volume.axial_spacing, straight.volume.axial_spacing)
+        for name in ("score", "lesion", "healthy"):
+            np.testing.assert_array_equal(getattr(oblique, name), getattr(straight, name), err_msg=name)
 
 
 def test_every_slice_is_what_the_predictor_says_of_it(make: ModuleType, predictor: Predictor) -> None:

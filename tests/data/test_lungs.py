@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -96,3 +97,14 @@ def test_broken_lungs_name_the_row(raw: Slice) -> None:
     raw.lungs.write_text("broken")
     with pytest.raises(DataError, match=r"slices.csv line \d+ .*lungs.png: is not an image"):
         read_slice(raw)
+
+
+def test_a_raw_slice_with_black_around_the_body_is_not_taken_for_lungs(make: ModuleType) -> None:
+    chest = make.chest((240, 200, 9))
+    raw = np.clip((chest.hu[..., 4].T + 1000) / 6, 0, 255).astype(np.uint8)
+    with pytest.raises(DataError, match=r"not lung-masked: 5\d% of the frame is not black \(lungs fill at most 40%\)"):
+        find_lungs(raw)
+    masked = np.where(chest.lungs[..., 4].T > 0, raw, 0).astype(np.uint8)
+    rows, columns = np.flatnonzero(masked.any(axis=1)), np.flatnonzero(masked.any(axis=0))
+    for one in (masked, masked[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]):  # cropped to the lungs, too
+        assert find_lungs(one).any()
