@@ -24,14 +24,14 @@ from lesionsplit.data.raw import find_lungs_raw
 from lesionsplit.errors import NoLungError
 from lesionsplit.images import Mask, read_grey
 from lesionsplit.lungs.find import LungMethod, find_lungs, find_lungs_in_slice
-from lesionsplit.lungs.sheet import outline_sheet
+from lesionsplit.lungs.sheet import COLOURS, outline_sheet
 from lesionsplit.volumes.findings import LEFT, RIGHT
 from lesionsplit.volumes.scratch import Scratch
 from lesionsplit.volumes.volume import Volume
 
 PARTS = {LEFT: (9, 10, 11), RIGHT: (12, 13, 14)}
 DENSE, NOISE = 35, 20
-WIDTH, ACROSS = 150, 10
+WIDTH, ACROSS, GREYS = 150, 10, 48
 
 
 def dice(one: Mask, two: Mask) -> float:
@@ -102,6 +102,14 @@ def raw_slices(data: Path) -> None:
         print(f"medseg, {name}: {count / all_of[what]:.1%} of {what} inside")
 
 
+def in_few_colours(page: Image.Image) -> Image.Image:
+    """Greys and the outlines' own colours: those that are chosen for a page of greys may lose an outline's."""
+    greys = np.repeat(np.linspace(0, 255, GREYS).round().astype(np.uint8), 3)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*greys.tolist(), *(value for colour in COLOURS.values() for value in colour)])
+    return page.quantize(palette=palette, dither=Image.Dither.NONE)
+
+
 def sheet(data: Path, scratch: Scratch, out: Path) -> None:
     lidc = find_cases([data / "lidc-idri-0001"], recursive=False).cases[0].read(scratch)
     found = find_lungs(lidc, scratch).labels
@@ -118,7 +126,7 @@ def sheet(data: Path, scratch: Scratch, out: Path) -> None:
     for number, one in enumerate(pages[1:]):
         page.paste(one, (number % 5 * pages[1].width, pages[0].height + number // 5 * below))
     out.parent.mkdir(parents=True, exist_ok=True)
-    page.quantize(128).save(out, optimize=True)
+    in_few_colours(page).save(out, optimize=True)
     print(f"{out}: look at it")
 
 

@@ -11,9 +11,10 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image
-from pydicom.uid import MediaStorageDirectoryStorage, SegmentationStorage
+from pydicom.uid import EnhancedCTImageStorage, MediaStorageDirectoryStorage, SegmentationStorage
 
 from lesionsplit.cases.find import Case, find_cases
+from lesionsplit.report.predictions import predict_files
 from lesionsplit.volumes.scratch import Scratch
 
 SMALL = (24, 20, 6)
@@ -220,27 +221,144 @@ def test_what_is_lost_of_a_tree_is_said(tmp_path: Path, make: ModuleType) -> Non
     assert found.refused[1] == f"{tree / 'worse' / 'x.dcm'}: is not DICOM, though it is called so; is it whole?"
 
 
-def test_what_is_given_twice_is_one_case(tmp_path: Path, make: ModuleType) -> None:
+@pytest.fixture
+def lost(make: ModuleType, tmp_path: Path) -> Path:
+    """A tree without a case: cut slices, what only begins as DICOM does, multi-frame CT, and a segmentation."""
+    tree = tmp_path / "lost"
+    for path in make.make_series(tree / "cut", (12, 10, 5)):
+        path.write_bytes(path.read_bytes()[:300])
+    (tree / "magic").mkdir()
+    (tree / "magic" / "x.dcm").write_bytes(bytes(128) + b"DICM" + b"garbage" * 50)
+    for name, kind in (("many", EnhancedCTImageStorage), ("seg", SegmentationStorage)):
+        (path,) = make.make_series(tree / name, (12, 10, 1))
+        make.edit(path, SOPClassUID=kind)
+    return tree
+
+
+def lines_of(lost: Path) -> list[str]:
+    cut = sorted((lost / "cut").iterdir())[0]
+    return [
+        f"{cut}: ends within its header; is it whole? (and 4 more)",
+        f"{lost / 'magic' / 'x.dcm'}: cannot be read as DICOM (it does not say what it is); is it whole?",
+        f"{lost / 'many'}: holds enhanced multi-frame CT; give a CT series with a file a slice, or NIfTI",
+    ]
+
+
+def test_each_folder_that_is_lost_has_a_line_whatever_is_found_beside_it(make: ModuleType, lost: Path) -> None:
+    found = find_cases([lost], recursive=True)
+    assert (found.cases, found.images, found.refused) == ([], [], lines_of(lost))
+
+    (lost / "pictures").mkdir()
+    Image.new("L", (4, 4)).save(lost / "pictures" / "a.png")
+    found = find_cases([lost], recursive=True)
+    assert (found.cases, found.images, found.refused) == ([], [lost / "pictures" / "a.png"], lines_of(lost))
+
+    make.make_series(lost / "good", SMALL)
+    found = find_cases([lost], recursive=True)
+    assert [case.name for case in found.cases] == ["lost-good"]
+    assert (found.images, found.refused) == ([lost / "pictures" / "a.png"], lines_of(lost))
+
+
+@pytest.mark.parametrize("kept", ["cut", "magic", "many", "seg"])
+def test_archives_are_taken_whatever_lies_beside_them(make: ModuleType, lost: Path, kept: str) -> None:
+    for folder in lost.iterdir():
+        if folder.name != kept:
+            shutil.rmtree(folder)
+    make.make_series(lost.parent / "ct", SMALL)
+    zipped(lost.parent / "ct", lost / "a.zip")
+    found = find_cases([lost], recursive=True)
+    assert [case.name for case in found.cases] == ["a"]
+    # only broken files and multi-frame CT have a line
+    assert len(found.refused) == (kept != "seg")
+    assert all(line.startswith(str(lost / kept)) for line in found.refused)
+
+
+def test_what_is_lost_of_an_archive_is_said(lost: Path, tmp_path: Path) -> None:
+    archive = zipped(lost, tmp_path / "a.zip")
+    found = find_cases([archive], recursive=True)
+    assert not found.cases
+    first = sorted((lost / "cut").iterdir())[0].name
+    assert found.refused == [
+        f"{archive}: cut/{first}: ends within its header; is it whole? (and 4 more)",
+        f"{archive}: magic/x.dcm: cannot be read as DICOM (it does not say what it is); is it whole?",
+        f"{archive / 'many'}: holds enhanced multi-frame CT; give a CT series with a file a slice, or NIfTI",
+    ]
+
+
+def test_multi_frame_ct_among_the_slices_of_a_case_is_in_its_notes(make: ModuleType, lost: Path) -> None:
+    make.make_series(lost / "ct", SMALL)
+    shutil.move(next((lost / "many").iterdir()), lost / "ct" / "many.dcm")
+    found = find_cases([lost], recursive=True)
+    assert [case.notes for case in found.cases] == [("left out beside it: 1 x enhanced multi-frame CT",)]
+    assert found.refused == lines_of(lost)[:2]
+
+
+def test_what_is_given_twice_is_one_case_under_its_first_name(tmp_path: Path, make: ModuleType) -> None:
     ct = make.make_nifti(tmp_path / "ct.nii", make.chest((12, 10, 4)).hu)
-    found = find_cases([ct, tmp_path / "." / "ct.nii", ct], recursive=False)
-    assert [case.name for case in found.cases] == ["ct"]
+    files = sorted(make.make_series(tmp_path / "series", (12, 10, 4)))
+    (tmp_path / "link.nii").symlink_to(ct)
+    (tmp_path / "link").symlink_to(tmp_path / "series")
+    for inputs, name in (
+        ([ct, tmp_path / "link.nii", tmp_path / "." / "ct.nii", ct], "ct"),
+        ([tmp_path / "series", tmp_path / "link", tmp_path / "series"], "series"),
+        ([*files, *files], "series"),
+    ):
+        found = find_cases(inputs, recursive=False)
+        assert [case.name for case in found.cases] == [name]
+        assert found.cases[0].path in (ct, tmp_path / "series")
+        assert len(found.cases[0].entries) == (1 if name == "ct" else 4)
+        assert found.refused == []
 
 
-def test_no_description_is_no_name(tmp_path: Path, make: ModuleType) -> None:
+def test_a_link_to_itself_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert find_cases([tmp_path / "loop"], recursive=False).refused == [f"{tmp_path / 'loop'}: no such file or folder"]
+
+
+@pytest.mark.parametrize("description", ["None", "none", "", None])
+def test_no_description_is_no_name(tmp_path: Path, make: ModuleType, description: str | None) -> None:
+    folder = tmp_path / "inc"
+    folder.mkdir()
     for number in (1, 2):
         for path in make.make_series(
-            tmp_path / str(number), (12, 10, 4), SeriesInstanceUID=f"1.2.{number}", SeriesDescription="None",
-            SeriesNumber=number,
+            tmp_path / "made", (12, 10, 4), SeriesInstanceUID=f"1.2.{number}", SeriesNumber=number,
+            SeriesDescription=description or "",
         ):  # fmt: skip
-            path.rename(tmp_path / f"{number}-{path.name}")
-        (tmp_path / str(number)).rmdir()
-    names = [case.name for case in find_cases([tmp_path], recursive=True).cases]
-    assert names == [f"{tmp_path.name}-1", f"{tmp_path.name}-2"]
+            header = pydicom.dcmread(path)
+            if description is None:
+                del header.SeriesDescription
+            header.save_as(folder / f"{number}-{path.name}")
+    assert [case.name for case in find_cases([folder], recursive=True).cases] == ["inc-1", "inc-2"]
+    assert find_cases([folder], recursive=False).refused == [
+        f"{folder}: holds 2 series: 1 (4 slices), 2 (4 slices); give one of them alone, or --recursive takes each as a "
+        "case"
+    ]
 
 
-def test_pictures_that_predict_wrote_are_no_slices(tmp_path: Path) -> None:
-    (tmp_path / "in" / "out").mkdir(parents=True)
-    for folder, name in (("in", "a.png"), ("in/out", "a_mask.png")):
-        (tmp_path / folder / name).write_bytes(b"a picture")
-    (tmp_path / "in" / "out" / "predictions.json").write_text('{\n  "lesionsplit": "0.1.0"\n}')
-    assert [path.name for path in find_cases([tmp_path / "in"], recursive=True).images] == ["a.png"]
+def test_pictures_that_predict_wrote_are_no_slices(tmp_path: Path, weights: Path) -> None:
+    given, out = tmp_path / "in" / "a.png", tmp_path / "in" / "out"
+    given.parent.mkdir()
+    picture = np.zeros((40, 48), dtype=np.uint8)
+    picture[8:32, 8:40] = np.arange(32, dtype=np.uint8) * 4 + 20
+    Image.fromarray(picture).save(given)
+    predict_files([given], out, weights, device="cpu", threads=1)
+    assert (out / "a_mask.png").is_file()
+    for recursive in (True, False):
+        found = find_cases([given.parent], recursive=recursive)
+        assert (found.images, found.refused) == ([given], [])
+        assert find_cases([out], recursive=recursive).refused == [
+            f"{out}: holds results of lesionsplit; give the CT that they were made from"
+        ]
+    # a picture below is a slice all the same, and so is one that is given itself
+    (out / "more").mkdir()
+    shutil.copy(given, out / "more" / "b.png")
+    assert find_cases([out], recursive=True).images == [out / "more" / "b.png"]
+    assert find_cases([out / "a_healthy.png"], recursive=False).images == [out / "a_healthy.png"]
+
+
+@pytest.mark.parametrize("text", ['[{"score": 0.5}]', '{"by": "lesionsplit", "score": 0.5}', "\0", ""])
+def test_predictions_of_others_do_not_hide_pictures(tmp_path: Path, text: str) -> None:
+    Image.new("L", (4, 4)).save(tmp_path / "a.png")
+    (tmp_path / "predictions.json").write_text(text)
+    for recursive in (True, False):
+        assert find_cases([tmp_path], recursive=recursive).images == [tmp_path / "a.png"]

@@ -14,7 +14,7 @@ import pytest
 import SimpleITK
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
-from lesionsplit.errors import DataError, SettingsError
+from lesionsplit.errors import DataError, NoLungError, SettingsError
 from lesionsplit.images import as_grey
 from lesionsplit.lungs.find import LungMethod, find_lungs, find_lungs_in_slice
 from lesionsplit.volumes.findings import LEFT, RIGHT
@@ -206,12 +206,13 @@ def real(shared: Path) -> tuple[Volume, npt.NDArray[np.int64]]:
 
 def test_a_real_chest_against_another_label_map(real, scratch: Scratch) -> None:
     volume, regions = real
-    found = find_lungs(volume, scratch).labels
+    found = find_lungs(volume, scratch)
+    assert found.notes == ()
     for side, parts in ((LEFT, (9, 10, 11)), (RIGHT, (12, 13, 14))):
-        assert dice(found == side, np.isin(regions, parts)) > 0.965
+        assert dice(found.labels == side, np.isin(regions, parts)) > 0.965
 
 
-def test_much_fluid_stays_inside_where_thresholds_lose_all(real, scratch: Scratch) -> None:
+def test_much_fluid_stays_inside_where_thresholds_lose_all_and_the_user_is_told(real, scratch: Scratch) -> None:
     volume, regions = real
     lungs = (regions >= 9) & (regions <= 14)
     rows = np.indices(volume.shape)[1]
@@ -222,23 +223,34 @@ def test_much_fluid_stays_inside_where_thresholds_lose_all(real, scratch: Scratc
     ill = replace(volume, array=np.where(fluid, 35, volume.array).astype(np.int16))
     found = find_lungs(ill, scratch)
     assert (found.labels > 0)[fluid].mean() > 0.4
+    assert found.notes[0].startswith("lung mask doubtful: network and thresholds agree to Dice 0.")
     assert (find_lungs(ill, scratch, using="thresholds").labels > 0)[fluid].mean() < 0.05
 
 
-def test_real_slices_of_the_abdomen_have_no_lung(shared: Path, scratch: Scratch) -> None:
+def one_slice(path: Path) -> Volume:
     import pydicom
 
+    header = pydicom.dcmread(path)
+    hu = header.pixel_array * float(header.RescaleSlope) + float(header.RescaleIntercept)
+    across, down = float(header.PixelSpacing[1]), float(header.PixelSpacing[0])
+    return Volume(
+        array=hu.astype(np.int16).T[:, :, None],
+        affine=np.diag([-across, -down, 5.0, 1.0]),
+        intensity="hu",
+        source=Source(kind="dicom", path=path, name=path.stem),
+    )
+
+
+def shifted(volume: Volume, offset: int, slices: int = 1) -> Volume:
+    """As from a scanner whose HU are off by some, each slice several times."""
+    hu = np.clip(volume.array.astype(np.int32) + offset, -1024, 3071).astype(np.int16)
+    return replace(volume, array=np.repeat(hu, slices, axis=2))
+
+
+def test_real_slices_of_the_abdomen_have_no_lung(shared: Path, scratch: Scratch) -> None:
     refused = []
     for path in sorted((shared / "covid-ny-sbu").glob("*.dcm")):
-        header = pydicom.dcmread(path)
-        hu = header.pixel_array * float(header.RescaleSlope) + float(header.RescaleIntercept)
-        across, down = float(header.PixelSpacing[1]), float(header.PixelSpacing[0])
-        volume = Volume(
-            array=hu.astype(np.int16).T[:, :, None],
-            affine=np.diag([-across, -down, 5.0, 1.0]),
-            intensity="hu",
-            source=Source(kind="dicom", path=path, name=path.stem),
-        )
+        volume = one_slice(path)
         try:
             found = find_lungs(volume, scratch).labels
         except DataError:
@@ -248,12 +260,22 @@ def test_real_slices_of_the_abdomen_have_no_lung(shared: Path, scratch: Scratch)
     assert refused == ["A058062_19001231-084", "A058062_19010108-078"]
 
 
-@pytest.mark.parametrize("offset", [-50, -30, 30, 50])
+@pytest.mark.parametrize("offset", [-50, -30, -20, 20, 50])
 @pytest.mark.parametrize("using", ["network", "thresholds"])
 def test_scanners_whose_air_is_off_by_some_hu_are_read_all_the_same(
     offset: int, using: LungMethod, real, scratch: Scratch
 ) -> None:
     volume, regions = real
-    shifted = np.clip(volume.array.astype(np.int32) + offset, -1024, 3071).astype(np.int16)
-    found = find_lungs(replace(volume, array=shifted), scratch, using=using).labels
+    found = find_lungs(shifted(volume, offset), scratch, using=using).labels
     assert dice(found > 0, (regions >= 9) & (regions <= 14)) > 0.95
+
+
+@pytest.mark.parametrize("slices", [1, 3])
+@pytest.mark.parametrize("offset", [-50, -30, 0, 30, 50])
+@pytest.mark.parametrize("using", ["network", "thresholds"])
+def test_bowel_is_no_lung_on_such_scanners(
+    offset: int, slices: int, using: LungMethod, shared: Path, scratch: Scratch
+) -> None:
+    bowel = one_slice(next((shared / "covid-ny-sbu").glob("*A058062_19001231-084.dcm")))
+    with pytest.raises(NoLungError):
+        find_lungs(shifted(bowel, offset, slices), scratch, using=using)

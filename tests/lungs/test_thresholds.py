@@ -55,6 +55,21 @@ def test_gas_alone_is_no_lung() -> None:
     assert not threshold_lungs(np.zeros((2, SIDE, SIDE), np.float32), FRAME).any()
 
 
+def test_dark_lungs_stay_where_the_end_of_the_scale_clips_the_air_around() -> None:
+    clothes = oval(80, 80, 56, 78) & ~oval(80, 80, 53, 75)
+    dark = stack(lung=-975)
+    dark[:, ~BODY & ~clothes] = 0
+    dark[:, clothes] = 64  # -960 HU
+    assert dice(threshold_lungs(dark, FRAME)[1], LUNGS) > 0.97
+
+
+def test_padding_in_the_corners_says_nothing_of_the_air() -> None:
+    padded = stack(lung=-950)
+    padded[:, ~BODY] = 54  # -970 HU
+    padded[:, np.hypot(ROWS - 79.5, COLUMNS - 79.5) > 79] = 0
+    assert not threshold_lungs(padded, FRAME).any()
+
+
 def test_disease_at_the_ribs_is_filled_in_and_the_heart_is_not() -> None:
     at_ribs, heart = oval(80, 24, 6, 7) & LUNGS, oval(80, 100, 16, 14)
     found = threshold_lungs(stack(at_ribs, heart), FRAME)

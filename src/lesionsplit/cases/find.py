@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +48,7 @@ def find_cases(inputs: Sequence[Path], *, recursive: bool) -> Found:
     """
     found = Found()
     heads: list[Head] = []
-    for path in {path.resolve(): path for path in inputs}.values():  # what is given twice is one case
+    for path in _once(inputs):
         try:
             if path.is_dir():
                 _add_folder(found, path, recursive=recursive)
@@ -61,6 +62,14 @@ def find_cases(inputs: Sequence[Path], *, recursive: bool) -> Found:
             found.refused.append(str(error))
     _add_heads(found, heads)
     return found
+
+
+def _once(inputs: Sequence[Path]) -> list[Path]:
+    """Each file and folder as it is given first. Not by `Path.resolve`, which fails on a link to itself."""
+    first: dict[str, Path] = {}
+    for path in inputs:
+        first.setdefault(os.path.realpath(path), path)
+    return list(first.values())
 
 
 def _add_file(found: Found, path: Path) -> list[Head]:
@@ -144,18 +153,22 @@ def _add_contents(found: Found, contents: Contents, path: Path, name: str, *, re
 
 
 def _add_images(found: Found, contents: Contents, path: Path, *, recursive: bool) -> None:
-    """Of a folder without volumes: its pictures; or a line that says what it has instead."""
-    if contents.broken:
+    """Of a folder without volumes: its pictures; or a line that says what it has instead, if recursive several."""
+    if contents.broken and not recursive:
         raise DataError(contents.broken[0][1])
+    lost = contents.lost(()) if recursive else []
+    found.refused += lost
     if contents.images and not path.is_file():
         found.images += [entry.path for entry in contents.images]
     elif contents.images:
         raise DataError(f"{path}: holds pictures, which are not read from an archive; unpack it")
+    elif lost or (recursive and contents.archives and not path.is_file()):
+        return  # all is said, or is to come from the archives
     elif left := contents.left_out():
         raise DataError(f"{path}: holds no CT slices, but: {left}; give a CT series with a file a slice, or NIfTI")
     elif contents.archives and not recursive:
         raise DataError(f"{path}: holds {len(contents.archives)} archives; give them, or --recursive takes each")
-    elif not contents.archives or path.is_file():
+    else:
         raise DataError(f"{path}: holds nothing that can be read; allowed: {ALLOWED}")
 
 

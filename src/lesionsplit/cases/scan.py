@@ -21,9 +21,14 @@ from lesionsplit.volumes.files import suffix_of
 LISTED = 8
 """Series, or files, that a line lists at most."""
 
-
 MANY = "multi-frame CT"
 """In what `why_not` says of CT that a user would expect to be read."""
+
+RESULTS = {"manifest.json": b'"lesionsplit": ', "predictions.json": b'"score": "NAME_score.png'}
+"""What `lesionsplit predict` writes beside the results of a volume, or of pictures, and what is in it."""
+
+RESULTS_WITHIN = 1 << 14
+"""Bytes of such a file within which that is."""
 
 
 class Head(NamedTuple):
@@ -68,9 +73,11 @@ class Contents:
     def lost(self, folders: Iterable[Path]) -> list[str]:
         """A line for each folder but these that has broken files, or CT of a kind that is not read, and no case."""
         lines: dict[Path, list[str]] = {}
-        unread = [(folder, f"{folder}: is {why}, which is not read") for folder, why in self.skipped if MANY in why]
+        advice = "give a CT series with a file a slice, or NIfTI"
+        unread = [(folder, f"{folder}: holds {why}; {advice}") for folder, why in self.skipped if MANY in why]
+        others = set(folders)
         for folder, why in (*self.broken, *unread):
-            if folder not in set(folders):
+            if folder not in others:
                 lines.setdefault(folder, []).append(why)
         return [why[0] + (f" (and {len(why) - 1} more)" if len(why) > 1 else "") for why in lines.values()]
 
@@ -140,9 +147,9 @@ def _add_dicom(contents: Contents, entry: Entry, archive: zipfile.ZipFile | None
 
 def holds_results(folder: Path) -> bool:
     """Whether a folder is one that `lesionsplit predict` wrote: its scores and masks are no CT."""
-    for name in ("manifest.json", "predictions.json"):
+    for name, mark in RESULTS.items():
         with suppress(OSError), (folder / name).open("rb") as file:
-            if b'"lesionsplit"' in file.read(100):
+            if mark in file.read(RESULTS_WITHIN):
                 return True
     return False
 
@@ -154,7 +161,7 @@ def files_in(folder: Path) -> list[Entry]:
         DataError: the folder cannot be read, or holds results.
     """
     if holds_results(folder):
-        raise DataError(f"{folder}: holds results of lesionsplit; give the CT that they were made from")
+        raise _results(folder)
     try:
         return [Entry(path) for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
     except OSError as error:
@@ -165,7 +172,7 @@ def files_below(folder: Path) -> list[Entry]:
     """The files of a folder and of all below it, by folder and name; hidden ones and our own results left out.
 
     Raises:
-        DataError: a folder cannot be read.
+        DataError: a folder cannot be read; or this one holds results, and there is nothing else.
     """
 
     def fail(error: OSError) -> None:
@@ -177,7 +184,10 @@ def files_below(folder: Path) -> list[Entry]:
         if holds_results(Path(inside)):
             continue
         found += [Entry(Path(inside) / name) for name in sorted(names) if not name.startswith(".")]
-    return [entry for entry in found if entry.path.is_file()]
+    found = [entry for entry in found if entry.path.is_file()]
+    if not found and holds_results(folder):
+        raise _results(folder)
+    return found
 
 
 def inside(folders: Sequence[Path], path: Path) -> PurePosixPath:
@@ -189,6 +199,10 @@ def inside(folders: Sequence[Path], path: Path) -> PurePosixPath:
             break
         common.append(names[0])
     return PurePosixPath(*common)
+
+
+def _results(folder: Path) -> DataError:
+    return DataError(f"{folder}: holds results of lesionsplit; give the CT that they were made from")
 
 
 def _text(value: object) -> str:

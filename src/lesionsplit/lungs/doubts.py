@@ -7,8 +7,9 @@ import numpy as np
 from lesionsplit.images import Mask
 from lesionsplit.volumes.volume import Volume, Voxels
 
-DOUBTFUL = 0.85
-"""Dice of network and thresholds below which the user is told."""
+DOUBTFUL = 0.9
+"""Dice of network and thresholds below which the user is told: 0.98 on healthy chests, 0.88 where the network, too,
+loses half of the fluid in a third of the lungs."""
 
 CUT = 0.15
 """Share of the largest slice's lung from which a first or last slice says that the scan cuts the lungs."""

@@ -139,15 +139,15 @@ def _coarse(volume: Volume, using: LungMethod, device: str, progress: Progress) 
         coarse = _Coarse(shares, lungs, bodies, None)
     else:
         shares = default_model().shares(shrunk, choose_device(device), progress)
-        coarse = _Coarse(shares, _pieces(shares > SURE, shrunk, bodies), bodies, checked)
+        coarse = _Coarse(shares, _pieces(shares > SURE, shrunk, bodies, frame), bodies, checked)
     if not coarse.lungs.any():
         raise NoLungError(_no_lung(volume))
     return canvas, coarse
 
 
-def _pieces(lungs: Mask, shrunk: Float, bodies: Mask) -> Mask:
+def _pieces(lungs: Mask, shrunk: Float, bodies: Mask, frame: Mask) -> Mask:
     """What the network says, in the body, without crumbs and gas, and closed; nothing if all of it are crumbs."""
-    return closed_sides(lung_pieces(lungs & bodies, shrunk + np.float32(AIR), bodies), bodies)
+    return closed_sides(lung_pieces(lungs & bodies, shrunk + np.float32(AIR), bodies, frame), bodies)
 
 
 def _fine(volume: Volume, canvas: Canvas, coarse: _Coarse, labels: Voxels) -> None:

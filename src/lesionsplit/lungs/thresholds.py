@@ -27,12 +27,15 @@ GAS_QUARTILE, GAS_MEDIAN, SMALL_GAS_QUARTILE = 25.0, 45.0, 60.0
 """HU above the air around the body: main pieces whose darker quartile and median are below, and others whose
 darker quartile is, are gas. Lungs with emphysema are as dark in parts only."""
 
-USUAL_AIR, DARKEST_AIR, BRIGHTEST_AIR = -1000.0, -1020.0, -960.0
-"""HU of air where none is around the body; what is darker is padding, what is brighter clothes and foam."""
+USUAL_AIR, DARKEST_AIR, BRIGHTEST_AIR = -1000.0, -1020.0, -920.0
+"""HU of air where none is around the body; what is darker is padding or clipped, what is brighter clothes and foam."""
 
-PURE_QUARTILE, PURE_MEDIAN = 10.0, 20.0
-"""The same for main pieces of a volume of several slices, which bowel seldom is: lungs with emphysema on a scanner
-whose air lies where HU end come within 40 HU of it."""
+NEAR = 10
+"""Pixels of the canvas around the body whose air is looked at."""
+
+CIRCLE, CLIPPED = 0.95, 0.03
+"""Share of the frame's half axes within which scanners leave no padding, and share of the air there above which what
+is darker than `DARKEST_AIR` is air that the end of the scale clips."""
 
 AIRWAY_DARK = -940.0
 """HU that an airway's darkest pixel is below."""
@@ -72,7 +75,7 @@ def threshold_lungs(shrunk: Float, frame: Mask, bodies: Mask | None = None) -> M
     if bodies is None:
         bodies = np.stack([body_of(image, frame) for image in hu])
     air = np.stack([_without_airways(*slices) for slices in zip(hu, bodies, strict=True)])
-    return closed_sides(lung_pieces(air, hu, bodies), bodies)
+    return closed_sides(lung_pieces(air, hu, bodies, frame), bodies)
 
 
 def closed_sides(lungs: Mask, bodies: Mask) -> Mask:
@@ -146,21 +149,26 @@ def _without_airways(hu: Float, body: Mask) -> Mask:
     return found
 
 
-def lung_pieces(air: Mask, hu: Float, bodies: Mask) -> Mask:
-    """Those connected pieces, in three dimensions, that are lung: no crumbs, no gas; (K, SIDE, SIDE) each."""
+def lung_pieces(air: Mask, hu: Float, bodies: Mask, frame: Mask) -> Mask:
+    """Those connected pieces, in three dimensions, that are lung: no crumbs, no gas.
+
+    Args:
+        air: (K, SIDE, SIDE), what may be lung.
+        hu: (K, SIDE, SIDE).
+        bodies: (K, SIDE, SIDE), `body_of` each.
+        frame: (SIDE, SIDE), what the slices fill.
+    """
     regions, count = ndimage.label(air)
     if not count:
         return air
     sizes = np.bincount(regions.ravel(), minlength=count + 1)[1:]
     boxes = ndimage.find_objects(regions)
-    around = hu[~bodies & (hu > DARKEST_AIR) & (hu < AERATED)]
-    usual = min(float(np.quantile(around, 0.2)), BRIGHTEST_AIR) if around.size else USUAL_AIR
-    dark_quartile, dark_median = (GAS_QUARTILE, GAS_MEDIAN) if len(air) == 1 else (PURE_QUARTILE, PURE_MEDIAN)
+    usual = _air_around(hu, bodies, frame)
     lung = []
     for number in np.flatnonzero(sizes >= PIECE * sizes.max()):
         quartile, median = np.quantile(hu[boxes[number]][regions[boxes[number]] == number + 1], [0.25, 0.5])
         if sizes[number] >= MAIN * sizes.max():
-            gas = quartile < usual + dark_quartile and median < usual + dark_median
+            gas = quartile < usual + GAS_QUARTILE and median < usual + GAS_MEDIAN
         else:
             gas = quartile < usual + SMALL_GAS_QUARTILE
         if not gas:
@@ -169,6 +177,29 @@ def lung_pieces(air: Mask, hu: Float, bodies: Mask) -> Mask:
     if found.sum(axis=(1, 2)).max() * MM**2 < SMALLEST_MM2:
         return np.zeros_like(found)
     return found
+
+
+def _air_around(hu: Float, bodies: Mask, frame: Mask) -> float:
+    """HU of the air close to the bodies: scanners are off by some tens.
+
+    Padding does not count. Air that is clipped at the end of the scale does, or clothes alone were left of it; it has
+    the same value, but is not only where the scanner sees nothing.
+    """
+    size = 2 * NEAR + 1
+    near = ndimage.maximum_filter(bodies, (1, size, size)) & ~bodies & (hu < AERATED)
+    air, sure = hu[near], hu[near & _circle(frame)]
+    if not sure.size or np.mean(sure <= DARKEST_AIR) < CLIPPED:
+        air = air[air > DARKEST_AIR]
+    return min(float(np.quantile(air, 0.2)), BRIGHTEST_AIR) if air.size else USUAL_AIR
+
+
+def _circle(frame: Mask) -> Mask:
+    """(SIDE, SIDE): the ellipse in the frame, a little smaller than it fits."""
+    top, left, rows, columns = bounding_box(frame)
+    row, column = np.ogrid[: frame.shape[0], : frame.shape[1]]
+    down, right = (row - top + 0.5) / rows * 2 - 1, (column - left + 0.5) / columns * 2 - 1
+    inside: Mask = np.hypot(down, right) < CIRCLE
+    return inside
 
 
 def _close(mask: Mask) -> Mask:
