@@ -39,10 +39,13 @@ class Prediction:
 
     lungs: Mask
 
+    presence: float | None = None
+    """How sure a method that says so itself is that the slice has a lesion at all, 0 to 1."""
+
     @property
     def slice_score(self) -> float:
         """How sure it is that the slice has a lesion at all, 0 to 1."""
-        return slice_score(self.score, self.lungs)
+        return slice_score(self.score, self.lungs) if self.presence is None else self.presence
 
     @property
     def share_of_lung(self) -> float:
@@ -134,10 +137,11 @@ class Predictor:
         with torch.inference_mode():
             canvas = torch.from_numpy(np.stack([one.canvas for one in batch])).unsqueeze(1)
             reading = self.model.read(canvas.to(self.device, memory_format=torch.channels_last))
-            scores, healthy = (part.float().squeeze(1).cpu().numpy() for part in reading)
-        return [self._finish(*result) for result in zip(batch, scores, healthy, strict=True)]
+            scores, healthy = (part.float().squeeze(1).cpu().numpy() for part in reading[:2])
+            presence = [None] * len(batch) if reading.presence is None else reading.presence.tolist()
+        return [self._finish(*result) for result in zip(batch, scores, healthy, presence, strict=True)]
 
-    def _finish(self, placed: _Placed, score: Float, healthy: Float) -> Prediction:
+    def _finish(self, placed: _Placed, score: Float, healthy: Float, presence: float | None) -> Prediction:
         """Back onto the input's grid.
 
         The healthy version is the slice plus the change that the network makes to it, so that what
@@ -154,6 +158,7 @@ class Predictor:
             mask=lesion_mask(on_frame, self.threshold),
             healthy=as_grey(whole.astype(np.float32), image.dtype),
             lungs=lungs,
+            presence=presence,
         )
 
 

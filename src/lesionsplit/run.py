@@ -15,7 +15,8 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import as_file, files
@@ -33,7 +34,7 @@ from lesionsplit.errors import DataError, RunError, SettingsError
 from lesionsplit.images import write_bytes
 from lesionsplit.methods.decomposition import DecompositionSettings
 from lesionsplit.methods.table import AnyMethod
-from lesionsplit.settings import Settings, read_settings, to_toml
+from lesionsplit.settings import Settings, read_settings, read_toml, to_toml
 
 SETTINGS = "settings.toml"
 FACTS = "run.json"
@@ -73,12 +74,11 @@ class RunSettings(Settings, frozen=True):
     training: TrainingSettings = TrainingSettings()
 
     def __post_init__(self) -> None:
-        stride = 2 ** (len(self.method.network.channels) - 1)
+        stride = self.method.stride
         if any(side % stride for side in self.placement.canvas):
             rows, columns = self.placement.canvas
             raise SettingsError(
-                f"placement: {rows} x {columns} pixels; with {len(self.method.network.channels)} levels in "
-                f"method.network.channels both sides must be multiples of {stride}"
+                f"placement: {rows} x {columns} pixels; with this method.network both must be multiples of {stride}"
             )
 
 
@@ -180,11 +180,28 @@ def read_config(name: str, overrides: Iterable[str] = ()) -> RunSettings:
     Raises:
         SettingsError: there is no such file or name, or a setting is unknown or not allowed.
     """
+    with _config_file(name) as path:
+        return read_settings(RunSettings, path, overrides)
+
+
+def read_config_table(name: str) -> dict[str, Any]:
+    """The same as plain nested tables: only what the file says, unchecked.
+
+    Raises:
+        SettingsError: there is no such file or name, or it is not TOML.
+    """
+    with _config_file(name) as path:
+        return read_toml(path)
+
+
+@contextmanager
+def _config_file(name: str) -> Iterator[Path]:
     folder = files("lesionsplit") / "configs"
     known = sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
     if name in known:
         with as_file(folder / f"{name}.toml") as path:
-            return read_settings(RunSettings, path, overrides)
-    if not Path(name).is_file():
+            yield path
+    elif Path(name).is_file():
+        yield Path(name)
+    else:
         raise SettingsError(f"{name}: no such settings; give a .toml file, or one of {', '.join(known)}")
-    return read_settings(RunSettings, Path(name), overrides)

@@ -35,15 +35,24 @@ def read_settings(kind: type[S], path: Path, overrides: Iterable[str] = ()) -> S
     Raises:
         SettingsError: the file cannot be read or is not TOML, or a setting is unknown or not allowed.
     """
+    table = read_toml(path)
+    for override in overrides:
+        _override(table, override)
+    return from_table(kind, table, source=str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as plain nested tables.
+
+    Raises:
+        SettingsError: the file cannot be read or is not TOML.
+    """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror}); give a settings file (.toml)") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: is not TOML: {error}") from None
-    for override in overrides:
-        _override(table, override)
-    return from_table(kind, table, source=str(path))
 
 
 def from_table(kind: type[S], table: Mapping[str, Any], *, source: str) -> S:

@@ -48,6 +48,9 @@ class Scored(NamedTuple):
 
     lungs: Mask
 
+    presence: float | None = None
+    """How sure a method that says so itself is that the slice has a lesion at all, 0 to 1."""
+
 
 class AgainstAnnotator(msgspec.Struct, frozen=True, kw_only=True):
     """A heat map against one annotator's masks, over the lesion slices of a split."""
@@ -174,7 +177,7 @@ class MethodTally:
             fired = share_of_lung(lesion_mask(scored.score, self.threshold), scored.lungs)
         numbers = SliceNumbers(
             row=row,
-            score=slice_score(scored.score, scored.lungs),
+            score=slice_score(scored.score, scored.lungs) if scored.presence is None else scored.presence,
             fired=fired,
             mean=float(scored.score[scored.lungs].mean()),
             against=against,

@@ -20,6 +20,10 @@ class Reading(NamedTuple):
     healthy: Tensor
     """The slices without their lesions, in network grey."""
 
+    presence: Tensor | None = None
+    """(B,), how sure it is that a slice has a lesion at all, 0 to 1, of a method that says so itself; else
+    the score tells."""
+
 
 class Method(Protocol):
     """Learns where the disease is from slices that only say whether there is any."""
@@ -47,6 +51,10 @@ class MethodSettings(Protocol):
     @property
     def reach(self) -> int:
         """Pixels of the canvas beyond the lungs that its score means something for."""
+
+    @property
+    def stride(self) -> int:
+        """Both sides of the canvas must be multiples of it."""
 
     @property
     def stream(self) -> tuple[int, ...]:

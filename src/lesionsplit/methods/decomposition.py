@@ -20,6 +20,7 @@ from lesionsplit.losses import CriticLoss, Terms, edge_weight, weighted_sum
 from lesionsplit.methods.base import Reading
 from lesionsplit.networks.critic import Critic, CriticSettings
 from lesionsplit.networks.decomposition import Decomposition, DecompositionNet, NetworkSettings
+from lesionsplit.networks.unet import stride_of
 from lesionsplit.settings import Settings
 
 Weight = Annotated[float, Meta(ge=0)]
@@ -98,6 +99,11 @@ class DecompositionSettings(Settings, frozen=True, tag_field="name", tag="decomp
     optimisation: Optimisation = Optimisation()
     heat_map: HeatMap = "lesion"
     """What is read as the score; see `heat_map`."""
+
+    @property
+    def stride(self) -> int:
+        """Both sides of the canvas must be multiples of it."""
+        return stride_of(self.network.channels)
 
     def build(self) -> DecompositionMethod:
         """The method, with fresh weights."""

@@ -22,6 +22,7 @@ from lesionsplit.errors import DataError
 from lesionsplit.losses import Terms, overlap_loss, weighted_sum
 from lesionsplit.methods.base import Reading, bare
 from lesionsplit.networks.additive import Additive, AdditiveNet, AdditiveSettings
+from lesionsplit.networks.unet import stride_of
 from lesionsplit.settings import Settings
 from lesionsplit.synthesis.fields import lungs_of
 from lesionsplit.synthesis.scanner import ScannerSettings, rescan
@@ -42,6 +43,11 @@ class SupervisedSettings(Settings, frozen=True, tag_field="name", tag="supervise
     learning_rate: Rate = 1e-3
     warm_up: Annotated[int, Meta(ge=1)] = 50
     """Steps over which the learning rate grows to its full height."""
+
+    @property
+    def stride(self) -> int:
+        """Both sides of the canvas must be multiples of it."""
+        return stride_of(self.network.channels)
 
     def build(self) -> SupervisedMethod:
         """The method, with fresh weights."""

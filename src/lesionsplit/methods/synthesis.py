@@ -24,6 +24,7 @@ from lesionsplit.data.sampling import Batch
 from lesionsplit.losses import Terms, overlap_loss, weighted_sum
 from lesionsplit.methods.base import Reading, bare
 from lesionsplit.networks.additive import Additive, AdditiveNet, AdditiveSettings
+from lesionsplit.networks.unet import stride_of
 from lesionsplit.settings import Settings
 from lesionsplit.synthesis.fields import blur, lungs_of, quantile, spared_grey, study
 from lesionsplit.synthesis.lesions import Drawn, LesionSettings, draw_lesions
@@ -119,6 +120,11 @@ class SynthesisSettings(Settings, frozen=True, tag_field="name", tag="synthesis"
     learning_rate: Rate = 1e-3
     warm_up: Annotated[int, Meta(ge=1)] = 50
     """Steps over which the learning rate grows to its full height."""
+
+    @property
+    def stride(self) -> int:
+        """Both sides of the canvas must be multiples of it."""
+        return stride_of(self.network.channels)
 
     def build(self) -> SynthesisMethod:
         """The method, with fresh weights."""

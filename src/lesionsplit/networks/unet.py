@@ -30,7 +30,7 @@ class Encoder(nn.Module):
 
     def __init__(self, channels: Sequence[int], norm: Norm, inputs: int = 1) -> None:
         super().__init__()
-        self.stride = 2 ** (len(channels) - 1)
+        self.stride = stride_of(channels)
         self.blocks = nn.ModuleList(ConvBlock(fine, coarse, norm) for fine, coarse in pairwise([inputs, *channels]))
         self.downs = nn.ModuleList(nn.Conv2d(width, width, kernel_size=2, stride=2) for width in channels[:-1])
 
@@ -66,6 +66,12 @@ class Decoder(nn.Module):
             image = block(torch.cat([skip, up(image)], dim=1))
         drawn: Tensor = self.head(image)
         return drawn
+
+
+def stride_of(channels: Sequence[int]) -> int:
+    """Pixels of the finest features for one of the coarsest, along each side."""
+    stride: int = 2 ** (len(channels) - 1)
+    return stride
 
 
 def check_stride(image: Tensor, encoder: Encoder) -> None:

@@ -28,7 +28,7 @@ def draw_samples(
     images = torch.from_numpy(slices.normalisation.apply(grey)).unsqueeze(1).to(device)
     network.eval()
     lungs = grey > 0
-    score, healthy = (part.float().squeeze(1).cpu().numpy() for part in method.read(network, images))
+    score, healthy = (part.float().squeeze(1).cpu().numpy() for part in method.read(network, images)[:2])
     score, healthy = score * lungs, slices.normalisation.undo(healthy) * lungs
     rows = [
         [
