@@ -10,7 +10,8 @@ from sklearn.metrics import average_precision_score
 
 from lesionsplit.data.lungs import read_slice
 from lesionsplit.data.table import read_table
-from lesionsplit.evaluation.protocol import evaluate, opening_scores, read_mask, to_grid
+from lesionsplit.evaluation.baselines import opening
+from lesionsplit.evaluation.protocol import evaluate, read_mask, to_grid, untrained_scores
 from lesionsplit.evaluation.tally import Scored
 from lesionsplit.predictor import Predictor
 
@@ -26,7 +27,7 @@ def test_the_table_is_as_its_readme_says(covid_cell: Path) -> None:
 
 def test_pooled_average_precision_on_the_test_split_is_scikit_learns(covid_cell: Path) -> None:
     table = read_table(covid_cell).split("test").labelled("lesion")
-    scores = list(opening_scores(map(read_slice, table)))
+    scores = list(untrained_scores(map(read_slice, table), opening))
     evaluation, _ = evaluate(table, {"opening": scores}, {"opening": 0.1})
     levels = np.concatenate([np.rint(one.score.ravel() * 65535).astype(np.uint16) for one in scores])
     for annotator in ("a", "b"):

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+from scipy.stats import norm
 
-from lesionsplit.evaluation.baselines import opening
+from lesionsplit.evaluation.baselines import BRIGHTEST, BROADLY, UNTRAINED, opening, smoothing
 
 
 def lung() -> tuple[np.ndarray, np.ndarray]:
@@ -13,8 +15,15 @@ def lung() -> tuple[np.ndarray, np.ndarray]:
     return grey, lungs
 
 
-def test_flat_lung_scores_nothing() -> None:
-    assert (opening(*lung()) == 0).all()
+def test_both_have_the_name_that_tables_give_them() -> None:
+    assert {"opening": opening, "smoothing": smoothing} == UNTRAINED
+
+
+@pytest.mark.parametrize("name", UNTRAINED)
+def test_flat_lung_scores_nothing(name: str) -> None:
+    score = UNTRAINED[name](*lung())
+    assert score.dtype == np.float32
+    assert (score == 0).all()
 
 
 def test_a_vessel_is_opened_away_and_a_lesion_stays() -> None:
@@ -37,4 +46,64 @@ def test_the_rim_is_not_pulled_down_by_the_outside() -> None:
     grey[8:22, 8:56] = 0.8
     score = opening(grey, lungs)
     assert score[12, 30] > 0.38
+    assert (score[~lungs] == 0).all()
+
+
+def test_smoothing_is_the_gaussian_mean_over_the_lung_around() -> None:
+    """Pixel by pixel, in plain loops; no pixel is beyond the filter's reach."""
+    rng = np.random.default_rng(2)
+    grey = (0.4 * rng.random((11, 8)) + np.linspace(0, 0.5, 11)[:, None]).astype(np.float32)
+    lungs = rng.random((11, 8)) < 0.7
+    inside = [(int(row), int(column)) for row, column in np.argwhere(lungs)]
+    middle = np.median([grey[place] for place in inside])
+    expected = np.zeros((11, 8))
+    for row, column in inside:
+        total = weights = 0.0
+        for other in inside:
+            weight = np.exp(-((row - other[0]) ** 2 + (column - other[1]) ** 2) / (2 * 4.5**2))
+            total += weight * min(grey[other] - middle, 90 / 255)
+            weights += weight
+        expected[row, column] = max(0, total / weights / (90 / 255))
+    assert (expected[lungs] == 0).any()
+    assert expected.max() > 0.1
+    np.testing.assert_allclose(smoothing(grey, lungs), expected, atol=1e-6)
+
+
+def test_smoothing_of_an_edge_is_the_integral_of_a_gaussian() -> None:
+    grey = np.full((80, 100), 0.4, dtype=np.float32)
+    grey[:, 60:] += 0.2
+    score = smoothing(grey, np.ones_like(grey, dtype=bool))
+    columns = np.arange(100)
+    share = norm.cdf((columns - 59.5) / BROADLY)
+    np.testing.assert_allclose(score[40, :90], (0.2 / BRIGHTEST * share)[:90], atol=1e-3)
+    assert score[40, 99] == score[0, 99] == pytest.approx(0.2 / BRIGHTEST)  # the frame's edge pulls nothing down
+
+
+def test_smoothing_is_1_where_all_around_is_as_bright_as_counts() -> None:
+    grey = np.full((80, 100), 0.1, dtype=np.float32)
+    grey[:, 60:] = 0.1 + BRIGHTEST + 0.3
+    score = smoothing(grey, np.ones_like(grey, dtype=bool))
+    assert score[40, 85] == 1
+    assert score.max() == 1
+
+
+def test_what_smoothing_says_of_a_lesion_does_not_hang_on_the_rest_of_the_slice() -> None:
+    grey, lungs = lung()
+    grey[10:20, 10:20] = 0.55
+    shifted = grey + np.float32(0.25)  # a brighter window
+    np.testing.assert_allclose(smoothing(shifted, lungs), smoothing(grey, lungs), atol=1e-6)
+    other = grey.copy()
+    other[44:54, 44:54] = 1
+    before, after = smoothing(grey, lungs), smoothing(other, lungs)
+    assert after.max() > 2 * before.max()
+    np.testing.assert_array_equal(after[8:22, 8:22], before[8:22, 8:22])
+
+
+def test_smoothing_hardly_sees_a_vessel_and_stays_in_the_lungs() -> None:
+    grey, lungs = lung()
+    grey[20:22, 10:50] = 0.9  # two pixels thin
+    grey[32:52, 30:50] = 0.7  # twenty wide
+    score = smoothing(grey, lungs)
+    assert score[21, 15] < 0.25
+    assert score[42, 40] > 0.75
     assert (score[~lungs] == 0).all()

@@ -14,9 +14,10 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from lesionsplit.data.lungs import read_slice
 from lesionsplit.data.table import Table
 from lesionsplit.errors import DataError
+from lesionsplit.evaluation.baselines import opening, smoothing
 from lesionsplit.evaluation.bootstrap import Estimate
 from lesionsplit.evaluation.counts import dice
-from lesionsplit.evaluation.protocol import Evaluation, evaluate, onto_grid, opening_scores, read_mask, to_grid
+from lesionsplit.evaluation.protocol import Evaluation, evaluate, onto_grid, read_mask, to_grid, untrained_scores
 from lesionsplit.evaluation.slices import worst
 from lesionsplit.evaluation.tally import MethodTally, Scored
 from lesionsplit.report.tables import slices_to_csv
@@ -37,7 +38,7 @@ def noisy(table: Table, seed: int = 0) -> Iterator[Scored]:
 
 @pytest.fixture(scope="module")
 def results(phantom: Table) -> tuple[Evaluation, dict[str, MethodTally]]:
-    scores = {"noisy": noisy(phantom), "opening": opening_scores(map(read_slice, phantom), RESOLUTION)}
+    scores = {"noisy": noisy(phantom), "opening": untrained_scores(map(read_slice, phantom), opening, RESOLUTION)}
     return evaluate(phantom, scores, {"noisy": 0.35, "opening": 0.05}, RESOLUTION)
 
 
@@ -156,7 +157,7 @@ def test_a_perfect_map_is_perfect(phantom: Table) -> None:
 def test_without_a_threshold_only_its_own_numbers_are_missing(
     phantom: Table, results: tuple[Evaluation, dict[str, MethodTally]]
 ) -> None:
-    scores = {"noisy": noisy(phantom), "opening": opening_scores(map(read_slice, phantom), RESOLUTION)}
+    scores = {"noisy": noisy(phantom), "opening": untrained_scores(map(read_slice, phantom), opening, RESOLUTION)}
     evaluation, _ = evaluate(phantom, scores, {"noisy": 0.35, "opening": None}, RESOLUTION)
     assert evaluation.methods["noisy"] == results[0].methods["noisy"]
     for annotator in phantom.annotators:
@@ -225,7 +226,7 @@ def test_empty_masks_of_normal_slices_change_nothing(
     Image.fromarray(np.zeros((64, 64), dtype=np.uint8)).save(tmp_path / "empty.png")
     empty = dict.fromkeys(phantom.annotators, tmp_path / "empty.png")
     rows = [replace(row, masks=empty) if row.label == "normal" else row for row in phantom]
-    scores = {"noisy": noisy(phantom), "opening": opening_scores(map(read_slice, phantom), RESOLUTION)}
+    scores = {"noisy": noisy(phantom), "opening": untrained_scores(map(read_slice, phantom), opening, RESOLUTION)}
     masked = Table(root=phantom.root, slices=tuple(rows))
     again, _ = evaluate(masked, scores, {"noisy": 0.35, "opening": 0.05}, RESOLUTION)
     assert again == results[0]
@@ -247,3 +248,13 @@ def test_scores_end_a_pixel_of_the_grid_beyond_the_lungs() -> None:
     expected[4:16, 4:16] = 1
     np.testing.assert_array_equal(small.score, expected)
     assert small.lungs.sum() == 100
+
+
+def test_untrained_maps_are_made_on_the_grid(phantom: Table) -> None:
+    rows = list(phantom)[:3]
+    for row, scored in zip(rows, untrained_scores(map(read_slice, rows), smoothing, RESOLUTION), strict=True):
+        grey, lungs = read_slice(row)
+        inside = onto_grid(lungs, RESOLUTION) >= 0.5
+        np.testing.assert_array_equal(scored.lungs, inside)
+        expected = smoothing(onto_grid(grey.astype(np.float32) / np.iinfo(grey.dtype).max, RESOLUTION), inside)
+        np.testing.assert_allclose(scored.score, expected, atol=1e-6)

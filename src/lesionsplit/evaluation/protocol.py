@@ -24,7 +24,7 @@ from lesionsplit.data import masks
 from lesionsplit.data.lungs import LungSlice
 from lesionsplit.data.table import Slice, Table
 from lesionsplit.errors import DataError
-from lesionsplit.evaluation.baselines import opening
+from lesionsplit.evaluation.baselines import HeatMap
 from lesionsplit.evaluation.bootstrap import RESAMPLES, Bootstrap, Estimate
 from lesionsplit.evaluation.counts import (
     PixelCounts,
@@ -123,11 +123,17 @@ def evaluate(
     return _summarise(table, tallies, between, resolution), tallies
 
 
-def opening_scores(slices: Iterable[LungSlice], resolution: int = RESOLUTION) -> Iterator[Scored]:
-    """The morphology baseline's heat maps, on the evaluation's grid."""
+def untrained_scores(slices: Iterable[LungSlice], heat_map: HeatMap, resolution: int = RESOLUTION) -> Iterator[Scored]:
+    """Heat maps of a baseline without training, made on the evaluation's grid.
+
+    Args:
+        slices: grey and lungs, of any size.
+        heat_map: one of `baselines.UNTRAINED`, or another that needs nothing but grey and lungs.
+        resolution: of the grid.
+    """
     for grey, lungs in slices:
         small = to_grid(Scored(as_float(grey), lungs), resolution)
-        yield Scored(opening(small.score, small.lungs), small.lungs)
+        yield Scored(heat_map(small.score, small.lungs), small.lungs)
 
 
 def to_grid(scored: Scored, resolution: int) -> Scored:
@@ -138,7 +144,7 @@ def to_grid(scored: Scored, resolution: int) -> Scored:
     """
     lungs = onto_grid(scored.lungs, resolution) >= 0.5
     near = ndimage.binary_dilation(lungs, np.ones((3, 3), dtype=bool))
-    return Scored(np.where(near, onto_grid(scored.score, resolution), 0).astype(np.float32), lungs)
+    return Scored(np.where(near, onto_grid(scored.score, resolution), 0).astype(np.float32), lungs, scored.presence)
 
 
 def onto_grid(image: Float | Mask, resolution: int) -> Float:

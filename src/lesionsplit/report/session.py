@@ -13,8 +13,9 @@ from lesionsplit.calibration import calibration_slices, threshold_on_normals
 from lesionsplit.data.lungs import read_slice
 from lesionsplit.data.table import Table, read_table
 from lesionsplit.errors import DataError
+from lesionsplit.evaluation.baselines import UNTRAINED
 from lesionsplit.evaluation.healthy import HealthyTally
-from lesionsplit.evaluation.protocol import Evaluation, evaluate, opening_scores
+from lesionsplit.evaluation.protocol import Evaluation, evaluate, untrained_scores
 from lesionsplit.evaluation.slices import worst
 from lesionsplit.evaluation.tally import MethodTally, Scored
 from lesionsplit.images import write_bytes, write_image
@@ -91,7 +92,7 @@ def _evaluate(
     known = HealthyTally()
     scores = {
         OURS: _scored(table, predictions, known),
-        MORPHOLOGY: opening_scores(map(read_slice, table), resolution),
+        MORPHOLOGY: untrained_scores(map(read_slice, table), UNTRAINED[MORPHOLOGY], resolution),
     }
     evaluation, tallies = evaluate(table, scores, thresholds, resolution)
     card = predictor.model.card
@@ -107,8 +108,10 @@ def _threshold_of_openings(whole: Table, resolution: int, progress: Progress) ->
     if not len(whole.labelled("normal")):
         return None, "nothing: the data set has no normal slice to set it on"
     normal = calibration_slices(whole)
-    openings = opening_scores(map(read_slice, progress(normal, len(normal), "Morphology on normal slices")), resolution)
-    return threshold_on_normals(openings), f"normal slices of {normal.slices[0].split}"
+    slices = map(read_slice, progress(normal, len(normal), "Morphology on normal slices"))
+    openings = untrained_scores(slices, UNTRAINED[MORPHOLOGY], resolution)
+    threshold = threshold_on_normals((one.score, one.lungs) for one in openings)
+    return threshold, f"normal slices of {normal.slices[0].split}"
 
 
 def _scored(table: Table, predictions: Iterable[Prediction], known: HealthyTally) -> Iterator[Scored]:
