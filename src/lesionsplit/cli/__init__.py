@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from lesionsplit.cli.compare import compare
 from lesionsplit.cli.evaluate import evaluate
 from lesionsplit.cli.lungs import lungs
 from lesionsplit.cli.phantom import phantom
@@ -21,7 +22,7 @@ def app() -> None:
     """Take chest CT slices apart into healthy lung and lesion, having learnt from image labels alone."""
 
 
-for command in (train, evaluate, predict, lungs, train_lungs, phantom):
+for command in (train, evaluate, compare, predict, lungs, train_lungs, phantom):
     app.add_command(command)
 
 

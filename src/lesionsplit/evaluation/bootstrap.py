@@ -66,8 +66,19 @@ class Bootstrap:
             measure: of counts (..., 2, levels or bins), returns (...).
             pixels: of at least one series, and of no series but these; one may be missing.
         """
+        (estimate,) = self.pooled_each([measure], pixels)
+        return estimate
+
+    def pooled_each(self, measures: Sequence[Callable[[Values], Values]], pixels: PixelCounts) -> list[Estimate]:
+        """Several measures of the same counted pixels, which are resampled once for all of them; see `pooled`."""
         nothing = np.zeros_like(next(iter(pixels.by_series.values())))
         counts = np.stack([pixels.by_series.get(name, nothing) for name in self.names])
-        chunks = range(0, len(self.times), CHUNK)
-        resampled = [measure(np.tensordot(self.times[at : at + CHUNK], counts, axes=1)) for at in chunks]
-        return Estimate.of(measure(pixels.total), np.concatenate([np.zeros(0), *resampled]))
+        resampled: list[list[Values]] = [[np.zeros(0)] for _ in measures]
+        for at in range(0, len(self.times), CHUNK):
+            drawn = np.tensordot(self.times[at : at + CHUNK], counts, axes=1)
+            for measure, values in zip(measures, resampled, strict=True):
+                values.append(measure(drawn))
+        return [
+            Estimate.of(measure(pixels.total), np.concatenate(values))
+            for measure, values in zip(measures, resampled, strict=True)
+        ]

@@ -141,14 +141,18 @@ class AnnotatorTally:
     def summarise(self) -> AgainstAnnotator:
         """Numbers with intervals."""
         bootstrap = Bootstrap(list(self.whole.by_series))
+        fixed = partial(dice_at, threshold=FIXED_THRESHOLD)
+        lowest = partial(lowest_dice, low=LOWEST, high=HIGHEST)
+        measures = (average_precision, best_dice, fixed, lowest)
+        whole_precision, whole_best, whole_fixed, whole_lowest = bootstrap.pooled_each(measures, self.whole)
         return AgainstAnnotator(
-            average_precision=bootstrap.pooled(average_precision, self.whole),
+            average_precision=whole_precision,
             average_precision_in_lung=bootstrap.pooled(average_precision, self.in_lung),
             average_precision_per_image=bootstrap.mean(self.precisions, self.outlined),
-            dice_best=bootstrap.pooled(best_dice, self.whole),
+            dice_best=whole_best,
             dice_stored=bootstrap.pooled(binary_dice, self.found) if self.found.by_series else MISSING,
-            dice_fixed=bootstrap.pooled(partial(dice_at, threshold=FIXED_THRESHOLD), self.whole),
-            dice_lowest=bootstrap.pooled(partial(lowest_dice, low=LOWEST, high=HIGHEST), self.whole),
+            dice_fixed=whole_fixed,
+            dice_lowest=whole_lowest,
             dice_stored_per_image=bootstrap.mean(self.dices, self.outlined),
         )
 

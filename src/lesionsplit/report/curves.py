@@ -39,7 +39,7 @@ def write_curves(folder: Path, evaluation: Evaluation, tallies: Mapping[str, Met
         figure.suptitle(
             f"{facts['data']}, {facts['split']}: pooled over {facts['lesion slices']} lesion slices", size=10
         )
-        written += _save(figure, folder / name)
+        written += save_figure(figure, folder / name)
     return written
 
 
@@ -47,7 +47,7 @@ def _precision_recall(axes: Axes, annotator: str, evaluation: Evaluation, tallie
     for colour, (method, tally) in zip(COLOURS, tallies.items(), strict=False):
         counts = tally.annotators[annotator].whole.total
         precision, recall = precision_recall(counts)
-        chosen = _thinned(len(recall))
+        chosen = thinned(len(recall))
         label = f"{method} ({float(average_precision(counts)):.3f})"
         axes.plot(recall[chosen], precision[chosen], color=colour, label=label, drawstyle="steps-pre")
     for other, agreement in evaluation.annotators[annotator].items():
@@ -66,7 +66,7 @@ def _dice(axes: Axes, annotator: str, evaluation: Evaluation, tallies: Mapping[s
     for colour, (method, tally) in zip(COLOURS, tallies.items(), strict=False):
         overlap = dice(tally.annotators[annotator].whole.total)[1:]
         threshold = np.linspace(0, 1, len(overlap) + 1)[1:]
-        chosen = _thinned(len(overlap))
+        chosen = thinned(len(overlap))
         axes.plot(threshold[chosen], overlap[chosen], color=colour, label=method)
         if tally.threshold is not None:
             axes.axvline(tally.threshold, color=colour, linestyle=":", linewidth=1)
@@ -77,16 +77,22 @@ def _dice(axes: Axes, annotator: str, evaluation: Evaluation, tallies: Mapping[s
     axes.legend(**BELOW, title="dotted: the stored threshold", ncols=2)
 
 
-def _thinned(length: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-    return np.unique(np.linspace(0, length - 1, min(length, POINTS)).round().astype(int))
+def thinned(length: int, points: int = POINTS) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    """Places of a curve of so many points that are enough to draw it, first and last among them."""
+    return np.unique(np.linspace(0, length - 1, min(length, points)).round().astype(int))
 
 
-def _save(figure: Figure, stem: Path) -> list[Path]:
+def save_figure(figure: Figure, stem: Path) -> list[Path]:
+    """Write a figure as PNG and SVG; returns both."""
     paths = [stem.with_suffix(".png"), stem.with_suffix(".svg")]
-    with matplotlib.rc_context({"svg.hashsalt": "lesionsplit"}):  # the same figure, the same bytes
-        for path in paths:
-            buffer = io.BytesIO()
-            metadata = {"Date": None} if path.suffix == ".svg" else None
-            figure.savefig(buffer, format=path.suffix[1:], dpi=130, metadata=metadata)
-            write_bytes(path, buffer.getvalue())
+    for path in paths:
+        write_bytes(path, encoded(figure, path.suffix[1:]))
     return paths
+
+
+def encoded(figure: Figure, kind: str) -> bytes:
+    """A figure as a ``png`` or ``svg`` file: the same figure, the same bytes."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "lesionsplit"}):
+        figure.savefig(buffer, format=kind, dpi=130, metadata={"Date": None} if kind == "svg" else None)
+    return buffer.getvalue()
