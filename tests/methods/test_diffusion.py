@@ -230,16 +230,20 @@ def test_the_step_is_that_of_a_plain_implementation() -> None:
 
 
 def test_it_learns_the_phantom_from_image_labels(tmp_path: Path, phantom: Table) -> None:
-    """The loss falls, and average precision, by scikit-learn, on slices it has not seen beats the share of lesion."""
+    """The loss falls, and average precision, by scikit-learn, on slices it has not seen beats the share of lesion.
+
+    A residual would prove little, since lesions are brighter than lung; the contrast is 0 until labels mean something.
+    """
     placement = PlacementSettings(rows=32, columns=48, frame=56)
     slices = prepare(phantom.without_masks().split("train"), placement, folder=tmp_path)
     sampler = Sampler(slices, Augmentation(), batch_size=8, seed=0)
-    settings = DiffusionSettings(
-        network=DenoiserSettings(channels=(16, 24, 32), patch=1), learning_rate=2e-3, warm_up=10
-    )
-    made = method(settings)
-    losses = [made.step(sampler.draw(number), number)["denoising"].item() for number in range(250)]
-    assert np.mean(losses[-50:]) < 0.8 * np.mean(losses[:10])
+    settings = DiffusionSettings(network=DenoiserSettings(channels=(16, 24), patch=1), learning_rate=3e-3, warm_up=10)
+    assert settings.heat_map == "contrast"
+    torch.manual_seed(0)
+    made = settings.build()
+    made.setup(Fabric(accelerator="cpu", devices=1))
+    losses = [made.step(sampler.draw(number), number)["denoising"].item() for number in range(160)]
+    assert np.mean(losses[-20:]) < 0.7 * np.mean(losses[:10])
     others = phantom.select(lambda row: row.split != "train" and row.label == "lesion")
     annotator = phantom.annotators[0]
     seen = prepare(others, placement, annotator=annotator, folder=tmp_path / "others")
@@ -248,4 +252,4 @@ def test_it_learns_the_phantom_from_image_labels(tmp_path: Path, phantom: Table)
     assert seen.outlines is not None
     inside = np.asarray(seen.images) > 8
     truth = np.asarray(seen.outlines)[inside] >= 128
-    assert average_precision_score(truth, score[inside]) > 2 * truth.mean()
+    assert average_precision_score(truth, score[inside]) > 3 * truth.mean()
