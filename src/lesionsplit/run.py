@@ -78,7 +78,7 @@ class RunSettings(Settings, frozen=True):
         if any(side % stride for side in self.placement.canvas):
             rows, columns = self.placement.canvas
             raise SettingsError(
-                f"placement: {rows} x {columns} pixels; with this method.network both must be multiples of {stride}"
+                f"placement: {rows} x {columns} pixels; with this network both sides must be multiples of {stride}"
             )
 
 

@@ -11,6 +11,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from lesionsplit.cases.decompose import decompose
+from lesionsplit.cases.partial_volume import lower_at_edges
 from lesionsplit.cases.window import HU_WINDOW
 from lesionsplit.data.lungs import LungSlice
 from lesionsplit.lungs.find import FoundLungs
@@ -105,3 +106,24 @@ def test_the_tips_of_lungs_are_not_looked_at(make: ModuleType, predictor: Predic
     lungs[20:22, 20:22, 3] = 1  # 4 voxels of 20 mm2: less than 1 cm2
     with Scratch() as scratch:
         assert not findings(chest.hu, lungs, AFFINE, predictor, scratch).score.any()
+
+
+def test_next_to_upper_and_lower_edges_a_score_must_hold_through_slices(make: ModuleType, weights: Path) -> None:
+    chest = make.chest((48, 40, 12))
+    predictor = Predictor.load(weights, device="cpu", threshold=0.142)  # about the median
+    near = LPS_TO_RAS @ np.diag([4.0, 5.0, 2.5, 1.0])
+    with Scratch() as scratch:
+        apart = findings(chest.hu, chest.lungs, AFFINE, predictor, scratch)  # slices 10 mm apart say nothing
+        close = findings(chest.hu, chest.lungs, near, predictor, scratch)
+        raw, lungs, images = map(apart.volume.axial, (apart.score, chest.lungs, chest.hu))
+        expected = np.array(raw)
+        left = np.zeros(raw.shape, dtype=bool)
+        lowest = np.ceil(predictor.threshold * 65535)
+        for at, lowered in lower_at_edges(expected, lungs, 2):
+            left[at] = lowered & (expected[at] < lowest)
+        score, lesion, healthy = map(close.volume.axial, (close.score, close.lesion, close.healthy))
+        np.testing.assert_array_equal(score, expected)
+        np.testing.assert_array_equal(lesion, expected >= lowest)
+        np.testing.assert_array_equal(healthy, np.where(left, images, apart.volume.axial(apart.healthy)))
+        assert (healthy != apart.volume.axial(apart.healthy)).any()
+        assert 0 < np.count_nonzero(lesion) < np.count_nonzero(raw >= lowest)

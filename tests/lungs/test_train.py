@@ -61,9 +61,12 @@ def test_the_command(chest, phantom_folder: Path, tmp_path: Path) -> None:
     ct.parent.mkdir()
     nibabel.save(nibabel.Nifti1Image(chest.volume.array, chest.volume.affine), ct)
     options = ["--ct", str(ct), "--slices", str(phantom_folder), "--take", "3", "--out", str(out), "--steps", "1"]
+    options += ["--phantom", "2"]
     result = CliRunner().invoke(command, [*options, "--threads", "1"], standalone_mode=False, catch_exceptions=False)
     assert result.exit_code == 0
-    assert LungModel.load(out).card.trained["data"] == "15 slices of a; 3 slices of phantom"
+    assert (
+        LungModel.load(out).card.trained["data"] == "15 slices of a; 3 slices of phantom; 2 slices of the phantom in HU"
+    )
 
 
 def test_the_command_needs_a_volume(tmp_path: Path) -> None:

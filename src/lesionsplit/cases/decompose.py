@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lesionsplit.cases.partial_volume import lower_at_edges, slices_blurred
 from lesionsplit.cases.window import Deep, window_of
 from lesionsplit.data.lungs import LungSlice
 from lesionsplit.images import Mask
@@ -47,7 +48,7 @@ def decompose(
     arrays = (volume.array, lungs.labels, score, lesion, healthy)
     images, inside, scores, lesions, wholes = map(volume.axial, arrays)
     window = window_of(levels_of(volume, some_of(images)))
-    _, down, right = volume.axial_spacing
+    between, down, right = volume.axial_spacing
     smallest = max(1.0, 100 * SMALLEST_CM2 / (down * right))
     waiting: deque[tuple[int, Deep, Mask]] = deque()
 
@@ -68,6 +69,13 @@ def decompose(
         scores[at] = level
         lesions[at] = level >= lowest
         wholes[at] = window.with_change(images[at], grey, found.healthy, here)
+        if done % KEPT == KEPT - 1:
+            for array in arrays:
+                forget(array)
+    for done, (at, lowered) in enumerate(lower_at_edges(scores, inside, slices_blurred(between, len(images)))):
+        lesions[at] = scores[at] >= lowest
+        left = lowered & (lesions[at] == 0)
+        wholes[at][left] = images[at][left]
         if done % KEPT == KEPT - 1:
             for array in arrays:
                 forget(array)

@@ -23,6 +23,14 @@ import click
     help="Lung-masked slices of real lungs, with slices.csv or normal/ and lesion/; images of train only.",
 )
 @click.option("--take", type=click.IntRange(min=1), default=800, show_default=True, help="So many of --slices.")
+@click.option(
+    "--phantom",
+    "imagined",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Slices of imagined chests in HU, drawn beside those of --ct.",
+)
 @click.option("--start", type=click.Path(path_type=Path), help="Weights to go on from; the mean is kept.")
 @click.option(
     "--rate", type=click.FloatRange(min=0, min_open=True), default=3e-3, show_default=True, help="Of learning."
@@ -35,6 +43,7 @@ def train_lungs(
     folders: tuple[Path, ...],
     table: Path | None,
     take: int,
+    imagined: int,
     start: Path | None,
     rate: float,
     out: Path,
@@ -44,14 +53,15 @@ def train_lungs(
 ) -> int:
     """Train the network that finds lungs; minutes on one core.
 
-    Thresholds find the lungs of healthy chests, and disease is drawn into them that is to stay inside. No
-    mask of any lesion is looked at.
+    Thresholds find the lungs of healthy chests, those of the phantom are known, and disease is drawn into them
+    that is to stay inside. No mask of any lesion is looked at.
     """
     import torch
 
     from lesionsplit.cases.find import find_cases
     from lesionsplit.console import bar, say
     from lesionsplit.errors import DataError
+    from lesionsplit.lungs.chests import phantom_samples
     from lesionsplit.lungs.network import LungModel
     from lesionsplit.lungs.samples import Sample, lung_slices, samples_of
     from lesionsplit.lungs.train import LungTraining
@@ -75,6 +85,9 @@ def train_lungs(
     slices = lung_slices(table, take, seed, bar) if table is not None else []
     names = ", ".join(case.name for case in found.cases)
     data = f"{len(hosts)} slices of {names}" + (f"; {len(slices)} slices of {table.name}" if table else "")
+    if imagined:
+        hosts += phantom_samples(imagined, seed, bar)
+        data += f"; {imagined} slices of the phantom in HU"
     training = LungTraining(steps=steps, seed=seed, learning_rate=rate)
     model = train(hosts, slices, training, data=data, start=LungModel.load(start) if start else None, progress=bar)
     model.save(out)

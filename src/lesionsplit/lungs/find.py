@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from lesionsplit.errors import NoLungError
 from lesionsplit.images import Float, Grey, Mask
+from lesionsplit.lungs.blood import enhanced_blood
 from lesionsplit.lungs.canvas import AIR, Canvas, place, shrink_all, some_of
 from lesionsplit.lungs.doubts import disagreement, what_is_cut
 from lesionsplit.lungs.edge import sharpen
@@ -139,7 +140,10 @@ def _coarse(volume: Volume, using: LungMethod, device: str, progress: Progress) 
         coarse = _Coarse(shares, lungs, bodies, None)
     else:
         shares = default_model().shares(shrunk, choose_device(device), progress)
-        coarse = _Coarse(shares, _pieces(shares > SURE, shrunk, bodies, frame), bodies, checked)
+        lungs = _pieces(shares > SURE, shrunk, bodies, frame)
+        if volume.intensity == "hu" and len(view) > 1:
+            lungs &= ~enhanced_blood(lungs, shrunk + np.float32(AIR))
+        coarse = _Coarse(shares, lungs, bodies, checked)
     if not coarse.lungs.any():
         raise NoLungError(_no_lung(volume))
     return canvas, coarse
