@@ -130,7 +130,7 @@ def _headings(annotators: Sequence[str]) -> tuple[Heading, ...]:
 
 def _row_of_tiles(row: Slice, prediction: Prediction, annotators: Sequence[str]) -> list[Tile]:
     image = read_grey(row.image)
-    window = _window(prediction.lungs)
+    window = window_on(prediction.lungs)
 
     def cut(picture: Tile) -> Tile:
         return np.asarray(Image.fromarray(picture[window]).resize(TILE[::-1], Image.Resampling.BILINEAR))
@@ -139,7 +139,7 @@ def _row_of_tiles(row: Slice, prediction: Prediction, annotators: Sequence[str])
     outlined = grey
     for colour, annotator in zip(COLOURS, annotators, strict=False):
         if annotator in row.masks:
-            outlined = outline(outlined, _mask_on_frame(row, annotator, image.shape), colour)
+            outlined = outline(outlined, mask_on_frame(row, annotator, image.shape), colour)
     return [
         cut(grey),
         cut(outlined),
@@ -150,7 +150,7 @@ def _row_of_tiles(row: Slice, prediction: Prediction, annotators: Sequence[str])
     ]
 
 
-def _window(lungs: Mask) -> tuple[slice, slice]:
+def window_on(lungs: Mask) -> tuple[slice, slice]:
     """The lungs' box, widened to the tile's shape."""
     top, left, rows, columns = bounding_box(lungs)
     scale = max(rows / TILE[0], columns / TILE[1]) * 1.06
@@ -161,7 +161,7 @@ def _window(lungs: Mask) -> tuple[slice, slice]:
     return slice(low[0], high[0]), slice(low[1], high[1])
 
 
-def _mask_on_frame(row: Slice, annotator: str, shape: tuple[int, ...]) -> Mask:
+def mask_on_frame(row: Slice, annotator: str, shape: tuple[int, ...]) -> Mask:
     """A mask at the slice's own size."""
     whole = Image.fromarray(read_mask(row, annotator)).resize((shape[1], shape[0]), Image.Resampling.NEAREST)
     return np.asarray(whole)

@@ -17,7 +17,7 @@ from lesionsplit.images import Float, Mask, as_float, resize
 from lesionsplit.pictures import GAP, TEXT, Colour, Heading, Tile, grey_tile, heat_tile, outline, sheet, text_tile
 from lesionsplit.reading import LEVELS, lesion_mask
 from lesionsplit.report.comparison.names import bound_suffix, is_upper_bound
-from lesionsplit.report.examples import COLOURS, FOUND, TILE, _mask_on_frame, _window
+from lesionsplit.report.examples import COLOURS, FOUND, TILE, mask_on_frame, window_on
 from lesionsplit.study.comparison import Comparison
 
 BRIGHTEST = 0.999
@@ -145,10 +145,10 @@ class _Frame:
     def __init__(self, row: Slice, annotators: Sequence[str]) -> None:
         grey, lungs = read_slice(row)
         self.shape = (grey.shape[0], grey.shape[1])
-        self.window = _window(lungs)
+        self.window = window_on(lungs)
         self.grey = grey_tile(self._cut(as_float(grey)))
         self.lungs = self._cut_mask(lungs)
-        self.masks = {name: _mask_on_frame(row, name, self.shape) for name in annotators if name in row.masks}
+        self.masks = {name: mask_on_frame(row, name, self.shape) for name in annotators if name in row.masks}
 
     def outlined(self) -> Tile:
         """The slice and what each annotator outlined."""
