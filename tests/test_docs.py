@@ -36,7 +36,7 @@ def test_every_command_is_one(line: str) -> None:
     command = app.commands[name]
     context = command.make_context(name, arguments, resilient_parsing=False)
     if name == "train" and not context.params["resume"]:
-        read_config(context.params["config"] or "synthesis", context.params["overrides"])
+        read_config(context.params["config"] or "distilled", context.params["overrides"])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -11,13 +11,13 @@ CONFIGS = sorted(path.stem for path in (Path(__file__).parents[1] / "configs").g
 
 
 def test_the_packages_settings_are_all_there() -> None:
-    assert CONFIGS == ["demo", "paper", "paper-small", "small", "supervised", "synthesis"]
+    assert CONFIGS == ["demo", "diffusion", "distilled", "paper", "paper-small", "small", "supervised", "synthesis"]
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_packages_settings_are_sound(name: str) -> None:
     settings = read_config(name)
-    stride = settings.method.build_network().encoder.stride
+    stride = settings.method.stride
     assert all(side % stride == 0 for side in settings.placement.canvas)
     settings.method.build()
 
@@ -69,7 +69,9 @@ def test_a_file_and_changes_to_it(tmp_path: Path) -> None:
 
 def test_settings_that_are_not_there_are_named() -> None:
     with pytest.raises(
-        SettingsError, match=r"nothing: no such settings; .* demo, paper, paper-small, small, supervised, synthesis"
+        SettingsError,
+        match=r"nothing: no such settings; .* demo, diffusion, distilled, paper, paper-small, small, "
+        r"supervised, synthesis",
     ):
         read_config("nothing")
 

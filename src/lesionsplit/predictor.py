@@ -15,6 +15,9 @@ from scipy import ndimage
 
 from lesionsplit.data.lungs import LungSlice, find_lungs, lung_masked
 from lesionsplit.data.placement import Placement, Spacing
+from lesionsplit.engines.base import SUFFIXES, Engine, EngineName
+from lesionsplit.engines.choose import open_engine
+from lesionsplit.engines.torch import TorchEngine
 from lesionsplit.errors import DataError, SettingsError
 from lesionsplit.images import Float, Grey, Mask, as_float, as_grey
 from lesionsplit.model import Model
@@ -62,30 +65,43 @@ class Predictor:
     True
     """
 
-    def __init__(self, model: Model, *, device: str = "auto", threshold: float | None = None) -> None:
+    def __init__(self, model: Model | Engine, *, device: str = "auto", threshold: float | None = None) -> None:
         self.device = choose_device(device)
         self.model = model
-        self.model.network.to(self.device)
+        self.engine: Engine = TorchEngine(model, self.device) if isinstance(model, Model) else model
         self.threshold = model.card.threshold if threshold is None else threshold
         if not 0 < self.threshold <= 1:
             raise SettingsError(f"threshold is {self.threshold}; allowed: above 0 and up to 1")
 
     @classmethod
     def load(
-        cls, weights: str | Path | None = None, *, device: str = "auto", threshold: float | None = None
+        cls,
+        weights: str | Path | None = None,
+        *,
+        device: str = "auto",
+        threshold: float | None = None,
+        engine: EngineName | None = None,
     ) -> Predictor:
         """Load a weights file, by default the one in the package.
 
         Args:
-            weights: a file that `lesionsplit train` wrote.
+            weights: a file that `lesionsplit train` wrote; or one of `lesionsplit export`, which says itself
+                what runs it.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
             threshold: the score from which a pixel is lesion, by default the one stored in the weights.
+            engine: what runs the network: ``torch``, ``onnx`` or ``openvino``; ``auto`` is the fastest of those
+                installed, on a CPU. Weights are converted when an engine first runs them, which takes seconds,
+                and are then kept in the user's cache folder. By default torch, or what the file was exported for.
 
         Raises:
-            WeightsError: the file is missing, broken or of another kind.
-            SettingsError: there is no such device, or the threshold is not in (0, 1].
+            WeightsError: the file is missing, broken or of another kind, or cannot be converted for the engine.
+            SettingsError: there is no such device or engine, or the threshold is not in (0, 1].
         """
-        return cls(Model.load(None if weights is None else Path(weights)), device=device, threshold=threshold)
+        path = None if weights is None else Path(weights)
+        if engine is None:
+            engine = "torch" if path is None or path.suffix not in SUFFIXES else "auto"
+        chosen = open_engine(path, engine, choose_device(device), wanted=device)
+        return cls(chosen, device=device, threshold=threshold)
 
     def predict(self, image: Grey, lungs: Mask | None = None) -> Prediction:
         """Predict one slice, (rows, columns), 8 or 16 bit, black outside the lungs; or raw, with its lungs.
@@ -134,12 +150,9 @@ class Predictor:
         return _Placed(one, grey, placement, self.model.card.normalisation.apply(placement.apply(grey)))
 
     def _run(self, batch: list[_Placed]) -> list[Prediction]:
-        with torch.inference_mode():
-            canvas = torch.from_numpy(np.stack([one.canvas for one in batch])).unsqueeze(1)
-            reading = self.model.read(canvas.to(self.device, memory_format=torch.channels_last))
-            scores, healthy = (part.float().squeeze(1).cpu().numpy() for part in reading[:2])
-            presence = [None] * len(batch) if reading.presence is None else reading.presence.tolist()
-        return [self._finish(*result) for result in zip(batch, scores, healthy, presence, strict=True)]
+        found = self.engine.read(np.stack([one.canvas for one in batch])[:, None])
+        presence = [None] * len(batch) if found.presence is None else found.presence.tolist()
+        return [self._finish(*result) for result in zip(batch, found.score, found.healthy, presence, strict=True)]
 
     def _finish(self, placed: _Placed, score: Float, healthy: Float, presence: float | None) -> Prediction:
         """Back onto the input's grid.

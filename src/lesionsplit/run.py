@@ -34,6 +34,7 @@ from lesionsplit.errors import DataError, RunError, SettingsError
 from lesionsplit.images import write_bytes
 from lesionsplit.methods.decomposition import DecompositionSettings
 from lesionsplit.methods.table import AnyMethod
+from lesionsplit.model import Model
 from lesionsplit.settings import Settings, read_settings, read_toml, to_toml
 
 SETTINGS = "settings.toml"
@@ -123,6 +124,16 @@ class Run:
     def weights(self) -> Path:
         """The model so far."""
         return self.folder / "weights.safetensors"
+
+    def finished(self) -> bool:
+        """Whether there are weights, of all of its steps.
+
+        Raises:
+            WeightsError: there is a file of weights and it is broken.
+        """
+        return self.weights.is_file() and Model.load(self.weights).card.trained.get("steps") == str(
+            self.settings.training.steps
+        )
 
     def picture(self, step: int) -> Path:
         """The sample decompositions at a step."""

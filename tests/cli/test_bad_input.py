@@ -15,7 +15,16 @@ from lesionsplit.cli import main
 Call = Callable[..., tuple[int, str]]
 
 TINY = (
-    *("--set", "placement.rows=32", "--set", "placement.columns=48", "--set", "placement.frame=56"),
+    *(
+        "--config",
+        "synthesis",
+        "--set",
+        "placement.rows=32",
+        "--set",
+        "placement.columns=48",
+        "--set",
+        "placement.frame=56",
+    ),
     *("--set", "method.network.channels=[4,6]"),
     *("--set", "training.batch_size=2", "--steps", "1", "--device", "cpu"),
 )

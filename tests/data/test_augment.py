@@ -83,6 +83,13 @@ def test_an_outline_moves_with_its_slice_to_the_bit(blob: torch.Tensor, seed: in
     assert not torch.equal(moved[:, :1], blob)
 
 
+def test_greys_of_one_slice_change_alike(blob: torch.Tensor) -> None:
+    generator = torch.Generator().manual_seed(0)
+    both = Augmentation().apply(torch.cat([blob, blob, blob], dim=1), generator, greys=2)
+    assert torch.equal(both[:, :1], both[:, 1:2])
+    assert not torch.equal(both[:, :1], both[:, 2:])
+
+
 def test_grey_changes_leave_an_outline_as_it_is(blob: torch.Tensor) -> None:
     changes = {"rotation": 20.0, "gain": 0.2, "offset": 0.1}
     changed = apply(torch.cat([blob, blob], dim=1), **changes)

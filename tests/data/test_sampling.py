@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lesionsplit.data.augment import Augmentation
-from lesionsplit.data.cache import PreparedSlices
+from lesionsplit.data.cache import Findings, PreparedSlices
 from lesionsplit.data.normalise import Normalisation
 from lesionsplit.data.sampling import Sampler, Shuffled, derive_seed
 
@@ -111,6 +111,26 @@ def test_outlines_change_nothing_about_the_slices(outlined_slices: PreparedSlice
     ours, theirs = (Sampler(one, Augmentation(), batch_size=3, seed=0) for one in (outlined_slices, without))
     for step in range(3):
         assert torch.equal(ours.draw(step).images, theirs.draw(step).images)
+
+
+def test_findings_are_those_of_the_lesion_slices_as_augmented(outlined_slices: PreparedSlices) -> None:
+    """The healthy versions change in grey as their slices do, how sure teachers are does not."""
+    assert outlined_slices.outlines is not None
+    without = replace(outlined_slices, outlines=None)
+    findings = Findings(chance=outlined_slices.outlines, healthy=outlined_slices.images)
+    taught = replace(without, findings=findings)
+    moving = Augmentation(rotation=20.0, scale=0.2, shift=0.1, gain=0.3, offset=0.1)
+    still = Augmentation(rotation=20.0, scale=0.2, shift=0.1, gain=0.0, offset=0.0)
+    ours, theirs, grey = (
+        Sampler(one, changes, batch_size=3, seed=0)
+        for one, changes in ((taught, moving), (without, moving), (without, still))
+    )
+    for step in range(5):
+        batch = ours.draw(step)
+        assert batch.taught is not None
+        assert torch.equal(batch.images, theirs.draw(step).images)
+        assert torch.equal(batch.taught.healthy, batch.lesion)
+        assert torch.equal(batch.taught.chance, grey.draw(step).lesion)
 
 
 def test_all_slices_of_a_batch_have_the_normal_ones_first(slices: PreparedSlices) -> None:

@@ -59,6 +59,25 @@ def test_what_is_only_read_is_trained_once() -> None:
     assert [one.label for one in plan(whole, (reader,), Path())] == ["ours, seed 0"]
 
 
+def test_entries_that_teach_are_trained_first_and_with_their_students_seed() -> None:
+    teacher = EntrySettings(name="drawn", config="synthesis")
+    student = EntrySettings(
+        name="student", method={"name": "distilled", "teaching": {"teachers": ["drawn", "diffusion"]}}, seeds=(1,)
+    )
+    whole = StudySettings(entry=(student, teacher), reference="student", seeds=(0, 1))
+    planned = plan(whole, (student,), Path("out"))
+    assert [one.label for one in planned] == ["drawn, seed 0", "drawn, seed 1", "student, seed 1"]
+    weights = str(Path("out").resolve() / "runs" / "drawn-1" / "weights.safetensors")
+    assert planned[-1].settings.method.teaching.teachers == (weights, "diffusion")
+
+
+def test_what_is_not_trained_teaches_nobody() -> None:
+    student = EntrySettings(name="student", method={"name": "distilled", "teaching": {"teachers": ["opening"]}})
+    whole = StudySettings(entry=(student, EntrySettings(name="opening", untrained="opening")), reference="student")
+    with pytest.raises(SettingsError, match="entry 'student': is taught by 'opening', which this study does not train"):
+        plan(whole, (student,), Path())
+
+
 def test_another_reading_keeps_the_network() -> None:
     trained = CamSettings(network=ResNetSettings(width=3, stem="fine"))
     reader = EntrySettings(name="b", reads="a", method={"name": "grad-cam", "stage": 3})

@@ -99,7 +99,11 @@ def test_stopped_and_resumed_is_unbroken(
             os.kill(os.getpid(), signal.SIGTERM)
 
     stopped = train(
-        Run.create(folder, changed(tiny)), phantom_folder, cache=tmp_path / "cache", threads=1, watch=interrupt
+        Run.create(folder, changed(tiny)),
+        phantom_folder,
+        cache=tmp_path / "cache",
+        threads=1,
+        watch=lambda _: interrupt,
     )
     assert not stopped.finished
     assert stopped.step == 3  # the first measurement is at step 2, the request is met after the next
@@ -272,7 +276,7 @@ def test_an_upper_bound_stopped_and_resumed_is_unbroken(
             os.kill(os.getpid(), signal.SIGTERM)
 
     run = Run.create(tmp_path / "run", supervised(tiny, "b"))
-    assert not train(run, phantom_folder, cache=tmp_path / "cache", threads=1, watch=interrupt).finished
+    assert not train(run, phantom_folder, cache=tmp_path / "cache", threads=1, watch=lambda _: interrupt).finished
     assert train(Run.open(run.folder), phantom_folder, cache=tmp_path / "cache").finished
     assert_same_bits(run.checkpoint, bound.checkpoint)
     assert_same_bits(run.weights, bound.weights)

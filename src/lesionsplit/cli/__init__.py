@@ -8,6 +8,7 @@ import click
 
 from lesionsplit.cli.compare import compare
 from lesionsplit.cli.evaluate import evaluate
+from lesionsplit.cli.export import export
 from lesionsplit.cli.lungs import lungs
 from lesionsplit.cli.phantom import phantom
 from lesionsplit.cli.predict import predict
@@ -22,7 +23,7 @@ def app() -> None:
     """Take chest CT slices apart into healthy lung and lesion, having learnt from image labels alone."""
 
 
-for command in (train, evaluate, compare, predict, lungs, train_lungs, phantom):
+for command in (train, evaluate, compare, predict, lungs, train_lungs, phantom, export):
     app.add_command(command)
 
 

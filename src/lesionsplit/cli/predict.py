@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from lesionsplit.engines.base import EngineName
     from lesionsplit.volumes.intensity import Wanted
 
 KINDS = ("score", "lesion", "lungs", "healthy", "seg", "map", "sr", "numbers", "page")
@@ -60,6 +61,12 @@ FILE = click.Path(path_type=Path)
 @click.option("--overwrite", is_flag=True, help="Predict again what is there already.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]")
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "torch", "onnx", "openvino"]),
+    default=None,
+    help="What runs the network on a CPU; auto: the fastest installed.  [default: torch]",
+)
 def predict(
     inputs: tuple[Path, ...],
     out: Path,
@@ -80,6 +87,7 @@ def predict(
     overwrite: bool,
     device: str,
     threads: int | None,
+    engine: EngineName | None,
 ) -> int:
     """Take chest CT apart: volumes, DICOM series, or single slices.
 
@@ -116,6 +124,7 @@ def predict(
         "overwrite": overwrite,
         "device": device,
         "threads": threads,
+        "engine": engine,
         "progress": bar,
         "say": say,
     }

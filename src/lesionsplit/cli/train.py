@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-DEFAULT_CONFIG = "synthesis"
+DEFAULT_CONFIG = "distilled"
 
 
 @click.command()
@@ -17,7 +17,8 @@ DEFAULT_CONFIG = "synthesis"
 @click.option(
     "--config",
     default=None,
-    help="A .toml file, or one of the package's: paper, paper-small, small, demo, synthesis, supervised.  "
+    help="A .toml file, or one of the package's: distilled, synthesis, diffusion, paper, paper-small, small, "
+    "demo, supervised.  "
     f"[default: {DEFAULT_CONFIG}]",
 )
 @click.option(
@@ -70,14 +71,15 @@ def train(
         device=device,
         threads=threads,
         progress=bar,
-        watch=TrainingLine(run.settings.training.steps),
+        watch=lambda one: TrainingLine(one.settings.training.steps),
         say=say,
     )
     if not first_process():
         return 0
     if not trained.finished:
         say(f"stopped after step {trained.step}; to continue: lesionsplit train --run {folder} --resume")
-        say(f"to end it here: lesionsplit train --run {folder} --resume --steps {trained.step}")
+        if trained.step:
+            say(f"to end it here: lesionsplit train --run {folder} --resume --steps {trained.step}")
         return 130
     say(f"weights: {run.weights}")
     say(f"pictures: {run.folder / 'pictures'}")

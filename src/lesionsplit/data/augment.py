@@ -36,15 +36,15 @@ class Augmentation(Settings, frozen=True):
     offset: Share = 0.02
     """Share of full scale, on what is not black."""
 
-    def apply(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def apply(self, images: Tensor, generator: torch.Generator, greys: int = 1) -> Tensor:
         """Change each of (B, C, H, W) on its own.
 
-        The first channel is grey, 0 to 1, black stays black; any other, an outline for one, is moved
-        with it on one grid and keeps its values.
+        The first ``greys`` channels are grey, 0 to 1, black stays black, and change alike; any other, an outline
+        for one, is moved with them on one grid and keeps its values.
         """
         moved = self._move(images, generator)
-        grey = self._recolour(moved[:, :1], generator)
-        return grey if moved.shape[1] == 1 else torch.cat([grey, moved[:, 1:]], dim=1)
+        grey = self._recolour(moved[:, :greys], generator)
+        return grey if moved.shape[1] == greys else torch.cat([grey, moved[:, greys:]], dim=1)
 
     def _move(self, images: Tensor, generator: torch.Generator) -> Tensor:
         if not (self.flip or self.rotation or self.scale or self.shift):

@@ -43,6 +43,16 @@ LEVELS = 256
 """Bins of the histogram of lung grey, from which the normalisation is fitted."""
 
 
+class Findings(NamedTuple):
+    """What teachers find in slices, on the canvas; (slices, rows, columns) each, of the images' depth."""
+
+    chance: Grey
+    """How sure they are that a pixel is lesion, full scale for certain; 0 in normal slices."""
+
+    healthy: Grey
+    """The slices without their lesions; not filled in for normal slices."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedSlices:
     """Slices on the network's canvas, in grey."""
@@ -56,6 +66,9 @@ class PreparedSlices:
     outlines: npt.NDArray[np.uint8] | None = None
     """(slices, rows, columns), memory-mapped, read-only: the share of each pixel that the annotator
     outlined, 255 for all of it; nothing in normal slices. None: nobody's were asked for."""
+
+    findings: Findings | None = None
+    """None: there are no teachers."""
 
     normalisation: Normalisation
     """Fitted to the lung pixels of these slices."""

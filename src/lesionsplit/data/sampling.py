@@ -19,6 +19,16 @@ from lesionsplit.data.cache import PreparedSlices
 from lesionsplit.images import Grey, full_scale
 
 
+class Taught(NamedTuple):
+    """What teachers find in the slices with lesion of a batch, (B, 1, H, W) each."""
+
+    chance: Tensor
+    """How sure they are that a pixel is lesion, 0 to 1."""
+
+    healthy: Tensor
+    """The slices without their lesions, in network grey."""
+
+
 class Batch(NamedTuple):
     """As many normal slices as slices with lesion: all the supervision there is, but for an upper bound.
 
@@ -30,6 +40,9 @@ class Batch(NamedTuple):
     outlined: Tensor | None = None
     """(B, 1, H, W), 1 where an annotator outlined the slices with lesion, else 0; None for every weakly
     supervised method."""
+
+    taught: Taught | None = None
+    """None for every method without teachers."""
 
     @property
     def images(self) -> Tensor:
@@ -86,20 +99,29 @@ class Sampler:
     def draw(self, step: int) -> Batch:
         """The batch of one step, (share, 1, H, W) of each label, augmented and normalised.
 
-        It has outlines where the prepared slices have them; they move with their slices.
+        It has outlines, or what teachers find, where the prepared slices have them; they move with their slices.
         """
         start = step * self.batch_size + self.rank * self.share
         chosen = np.concatenate(
             [at[order.stretch(start, self.share)] for at, order in zip(self._positions, self._order, strict=True)]
         )
         generator = torch.Generator().manual_seed(derive_seed(self.seed, step, self.rank))
-        if self.slices.outlines is None:
-            grey = self.augmentation.apply(self._read(self.slices.images, chosen), generator)
-            return Batch(*self.slices.normalisation.apply(grey).chunk(2))
-        both = torch.cat([self._read(self.slices.images, chosen), self._read(self.slices.outlines, chosen)], dim=1)
-        grey, outlined = self.augmentation.apply(both, generator).chunk(2, dim=1)
+        stored, greys = [self.slices.images], 1
+        if self.slices.outlines is not None:
+            stored.append(self.slices.outlines)
+        elif self.slices.findings is not None:
+            stored, greys = [*stored, self.slices.findings.healthy, self.slices.findings.chance], 2
+        read = torch.cat([self._read(one, chosen) for one in stored], dim=1)
+        grey, *others = self.augmentation.apply(read, generator, greys).chunk(len(stored), dim=1)
         normal, lesion = self.slices.normalisation.apply(grey).chunk(2)
-        return Batch(normal, lesion, (outlined[self.share :] >= 0.5).to(grey.dtype))
+        batch = Batch(normal, lesion)
+        if self.slices.outlines is not None:
+            (outlined,) = others
+            return batch._replace(outlined=(outlined[self.share :] >= 0.5).to(grey.dtype))
+        if self.slices.findings is not None:
+            healthy, chance = (one[self.share :] for one in others)
+            return batch._replace(taught=Taught(chance, self.slices.normalisation.apply(healthy)))
+        return batch
 
     def _read(self, stored: Grey, chosen: npt.NDArray[np.intp]) -> Tensor:
         """Some of the stored slices as a share of full scale, (B, 1, H, W)."""

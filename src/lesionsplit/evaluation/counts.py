@@ -7,13 +7,14 @@ computed here is exact: there are no thresholds between levels.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from lesionsplit.evaluation.ranked import Ranked
 from lesionsplit.images import Float, Mask
-from lesionsplit.reading import LEVELS, to_levels
+from lesionsplit.reading import LEVELS
 
 Counts: TypeAlias = npt.NDArray[np.float64]
 """(..., 2, levels or bins): pixels that are lesion, and pixels that are not, by score from 0 to 1."""
@@ -35,22 +36,55 @@ Near 0, where most scores are, every level is a bin of its own; further up bins 
 One starts at each hundredth, so that Dice is exact there.
 """
 
+BIN_OF: npt.NDArray[np.int64] = np.repeat(np.arange(len(STARTS)), np.diff(STARTS, append=LEVELS))
+"""(levels,): the bin of each."""
+
 
 @dataclass
 class PixelCounts:
     """Counts of all pixels, by level, and by series, by bin."""
+
+    bin_of: ClassVar[npt.NDArray[np.int64]] = BIN_OF
 
     total: Counts = field(default_factory=lambda: np.zeros((2, LEVELS)))
     by_series: dict[str, Counts] = field(default_factory=dict)
 
     def add(self, series: str, score: Float, truth: Mask) -> None:
         """Count the pixels of one slice; score 0 to 1, any shape."""
-        levels = to_levels(score).ravel()
-        lesion = np.bincount(levels[truth.ravel()], minlength=LEVELS)
-        other = np.bincount(levels, minlength=LEVELS) - lesion
-        counts = np.stack([lesion, other]).astype(np.float64)
-        self.total += counts
-        self.by_series[series] = self.by_series.get(series, 0) + np.add.reduceat(counts, STARTS, axis=1)
+        self.add_ranked(series, Ranked.of(score), truth)
+
+    def add_ranked(self, series: str, ranked: Ranked, truth: Mask, within: Mask | None = None) -> None:
+        """Count the pixels of one slice.
+
+        Args:
+            series: which it belongs to.
+            ranked: its heat map.
+            truth: which pixels are lesion, of the heat map's shape.
+            within: which are counted, of the same shape; all by default.
+        """
+        if within is None:
+            within = np.ones_like(truth)
+        levels = np.append(ranked.levels, 0)
+        bins, places = int(self.bin_of[-1]) + 1, self.bin_of[levels]
+        of_series = self.by_series.setdefault(series, np.zeros((2, bins)))
+        for part, mask in enumerate((truth & within, within > truth)):
+            above = ranked.per_level(mask)
+            counts = np.append(above, np.count_nonzero(mask) - above.sum())
+            self.total[part, levels] += counts
+            of_series[part] += np.bincount(places, counts, minlength=bins)
+
+
+class MaskCounts(PixelCounts):
+    """Counts of masks, taken as scores of 0 and 1; by series there are two bins, which serve the same measures.
+
+    Resampling series then takes next to no time.
+    """
+
+    bin_of = (np.arange(LEVELS) == LEVELS - 1).astype(np.int64)
+
+    def add_mask(self, series: str, mask: Mask, truth: Mask) -> None:
+        """Count the pixels of one slice; both of one shape."""
+        self.add(series, mask.astype(np.float32), truth)
 
 
 def above(counts: Counts) -> tuple[Values, Values]:
@@ -83,7 +117,7 @@ def dice(counts: Counts) -> Values:
 
 def dice_at(counts: Counts, threshold: float) -> Values:
     """Dice at one threshold, (...); counts by bin know hundredths only."""
-    return dice(counts)[..., place_of(threshold, counts)]
+    return _overlap(counts, place_of(threshold, counts))
 
 
 def best_dice(counts: Counts) -> Values:
@@ -98,9 +132,10 @@ def lowest_dice(counts: Counts, low: float, high: float) -> Values:
     1 where no threshold of the range is worse than the best one; NaN where no threshold finds any lesion.
     Counts by bin know hundredths only.
     """
-    lowest = dice(counts)[..., place_of(low, counts) : place_of(high, counts) + 1].min(axis=-1)
+    overlap = dice(counts)
+    lowest = overlap[..., place_of(low, counts) : place_of(high, counts) + 1].min(axis=-1)
     with np.errstate(invalid="ignore"):
-        share: Values = lowest / best_dice(counts)
+        share: Values = lowest / overlap[..., 1:].max(axis=-1)
     return share
 
 
@@ -127,7 +162,7 @@ def prevalence(counts: Counts) -> Values:
 
 def binary_dice(counts: Counts) -> Values:
     """Dice of a mask taken as a score, (...)."""
-    return dice(counts)[..., -1]
+    return _overlap(counts, -1)
 
 
 def binary_precision(counts: Counts) -> Values:
@@ -150,3 +185,11 @@ def precision_recall(counts: Counts) -> tuple[Values, Values]:
     reached = np.flatnonzero(np.diff(true + false, append=0))[::-1]
     true, false = true[reached], false[reached]
     return true / (true + false), true / counts[0].sum()
+
+
+def _overlap(counts: Counts, place: int) -> Values:
+    """Dice of the pixels from one level or bin on, (...): that element of `dice`, without all the others."""
+    found, lesion = counts[..., place:].sum(axis=-1), counts[..., 0, :].sum(axis=-1)
+    with np.errstate(invalid="ignore"):
+        overlap: Values = np.where(lesion > 0, 2 * found[..., 0] / (found.sum(axis=-1) + lesion), np.nan)
+    return overlap

@@ -27,6 +27,7 @@ from lesionsplit.errors import DataError
 from lesionsplit.evaluation.baselines import HeatMap
 from lesionsplit.evaluation.bootstrap import RESAMPLES, Bootstrap, Estimate
 from lesionsplit.evaluation.counts import (
+    MaskCounts,
     PixelCounts,
     average_precision,
     binary_dice,
@@ -106,7 +107,7 @@ def evaluate(
     """
     annotators = _annotators(table)
     tallies = {name: MethodTally(threshold) for name, threshold in thresholds.items()}
-    between = {name: {other: PixelCounts() for other in annotators if other != name} for name in annotators}
+    between = {name: {other: MaskCounts() for other in annotators if other != name} for name in annotators}
     streams = {name: iter(stream) for name, stream in scores.items()}
     for row in table:
         truths = {name: read_mask(row, name, resolution) for name in annotators if name in row.masks}
@@ -119,7 +120,7 @@ def evaluate(
             tallies[name].add(row, scored, truths)
         for name, truth in truths.items():
             for other, counts in between[name].items():
-                counts.add(row.series, truths[other].astype(np.float32), truth)
+                counts.add_mask(row.series, truths[other], truth)
     return _summarise(table, tallies, between, resolution), tallies
 
 
@@ -162,13 +163,14 @@ def read_mask(row: Slice, annotator: str, resolution: int) -> Mask:
 
 
 def _annotators(table: Table) -> tuple[str, ...]:
+    annotators = table.annotators  # gathered from all of its rows
     for row in table.labelled("lesion"):
-        for name in table.annotators:
+        for name in annotators:
             if name not in row.masks:
                 raise DataError(
                     f"{row.place}: has no mask of {name}, who outlined other slices; add it or drop the column"
                 )
-    return table.annotators
+    return annotators
 
 
 def _summarise(

@@ -9,9 +9,8 @@ import numpy as np
 
 from lesionsplit.data.table import Slice
 from lesionsplit.evaluation.counts import level_of
-from lesionsplit.evaluation.ranking import average_precision
+from lesionsplit.evaluation.ranked import Ranked
 from lesionsplit.images import Float, Mask
-from lesionsplit.reading import to_levels
 
 
 class AgainstOutline(NamedTuple):
@@ -75,16 +74,21 @@ def against_outline(score: Float, lungs: Mask, truth: Mask, threshold: float | N
         truth: what is outlined, of the same shape; may be empty.
         threshold: the score from which a pixel fires; None where there is none.
     """
-    levels = to_levels(score)
-    precision, nan = average_precision(levels, truth), float("nan")
+    return ranked_against_outline(Ranked.of(score), lungs, truth, threshold)
+
+
+def ranked_against_outline(ranked: Ranked, lungs: Mask, truth: Mask, threshold: float | None) -> AgainstOutline:
+    """`against_outline` of a heat map that is sorted already."""
+    precision, nan = ranked.average_precision(truth), float("nan")
     if threshold is None:
         return AgainstOutline(precision, nan, nan, nan, nan, nan)
-    found = levels >= level_of(threshold)
-    outlined, fires, lung = (int(np.count_nonzero(mask)) for mask in (truth, found, lungs))
-    missed, false = int(np.count_nonzero(truth & ~found)), int(np.count_nonzero(found & ~truth))
+    found = ranked.reaching(level_of(threshold)).order
+    outlined, fires, lung = int(np.count_nonzero(truth)), len(found), int(np.count_nonzero(lungs))
+    hits = int(np.count_nonzero(truth.ravel()[found]))
+    missed, false = outlined - hits, fires - hits
     return AgainstOutline(
         average_precision=precision,
-        dice=2 * (outlined - missed) / (fires + outlined) if outlined else nan,
+        dice=2 * hits / (fires + outlined) if outlined else nan,
         missed=missed / outlined if outlined else nan,
         false=false / fires if fires else nan,
         missed_of_lung=missed / lung,

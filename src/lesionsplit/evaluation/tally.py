@@ -9,11 +9,11 @@ from itertools import combinations
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
 
 from lesionsplit.data.table import Label, Slice
 from lesionsplit.evaluation.bootstrap import Bootstrap, Estimate
 from lesionsplit.evaluation.counts import (
+    MaskCounts,
     PixelCounts,
     average_precision,
     best_dice,
@@ -22,10 +22,11 @@ from lesionsplit.evaluation.counts import (
     level_of,
     lowest_dice,
 )
+from lesionsplit.evaluation.ranked import Ranked
 from lesionsplit.evaluation.ranking import auroc
-from lesionsplit.evaluation.slices import AgainstOutline, SliceNumbers, against_outline
+from lesionsplit.evaluation.slices import AgainstOutline, SliceNumbers, ranked_against_outline
 from lesionsplit.images import Float, Mask
-from lesionsplit.reading import lesion_mask, share_of_lung, slice_score, to_levels
+from lesionsplit.reading import lesion_mask, share_of_lung, slice_score
 
 FIXED_THRESHOLD = 0.4
 """The paper's threshold, reported beside the stored one."""
@@ -115,7 +116,7 @@ class AnnotatorTally:
 
     whole: PixelCounts = field(default_factory=PixelCounts)
     in_lung: PixelCounts = field(default_factory=PixelCounts)
-    found: PixelCounts = field(default_factory=PixelCounts)
+    found: MaskCounts = field(default_factory=MaskCounts)
     """What reaches the threshold, as a mask; nothing is counted without one."""
     outlined: list[str] = field(default_factory=list)
     """The series of each slice that the annotator outlined something in; the next two are of these."""
@@ -123,14 +124,13 @@ class AnnotatorTally:
     dices: list[float] = field(default_factory=list)
     prevalences: list[float] = field(default_factory=list)
 
-    def add(self, series: str, scored: Scored, truth: Mask, threshold: float | None) -> AgainstOutline:
+    def add(self, series: str, ranked: Ranked, lungs: Mask, truth: Mask, threshold: float | None) -> AgainstOutline:
         """Count one lesion slice; returns its own numbers."""
-        self.whole.add(series, scored.score, truth)
-        self.in_lung.add(series, scored.score[scored.lungs], truth[scored.lungs])
+        self.whole.add_ranked(series, ranked, truth)
+        self.in_lung.add_ranked(series, ranked, truth, within=lungs)
         if threshold is not None:
-            found = to_levels(scored.score) >= level_of(threshold)
-            self.found.add(series, found.astype(np.float32), truth)
-        numbers = against_outline(scored.score, scored.lungs, truth, threshold)
+            self.found.add_ranked(series, ranked.reaching(level_of(threshold)), truth)
+        numbers = ranked_against_outline(ranked, lungs, truth, threshold)
         if truth.any():
             self.outlined.append(series)
             self.prevalences.append(float(truth.mean()))
@@ -170,9 +170,10 @@ class MethodTally:
 
     def add(self, row: Slice, scored: Scored, truths: Mapping[str, Mask]) -> None:
         """Count one slice; ``truths`` by annotator, of the score's shape, in the table's order."""
+        ranked = Ranked.of(scored.score)
         against = {
             annotator: self.annotators.setdefault(annotator, AnnotatorTally()).add(
-                row.series, scored, truth, self.threshold
+                row.series, ranked, scored.lungs, truth, self.threshold
             )
             for annotator, truth in truths.items()
         }
@@ -188,8 +189,8 @@ class MethodTally:
         )
         self.slices.append(numbers)
         for (one, truth), (other, second) in combinations(list(truths.items())[:2], 2):
-            same = truth == second
-            self.agreed.setdefault(f"{one} and {other}", PixelCounts()).add(row.series, scored.score[same], truth[same])
+            agreed = self.agreed.setdefault(f"{one} and {other}", PixelCounts())
+            agreed.add_ranked(row.series, ranked, truth, within=truth == second)
 
     def against_annotators(self) -> dict[str, AgainstAnnotator]:
         """Numbers against each annotator."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 from lightning_fabric import Fabric
+from msgspec import Meta
 from torch import Tensor, nn
 
 from lesionsplit.data.sampling import Batch
 from lesionsplit.losses import Terms
+from lesionsplit.settings import Settings
 
 
 class Reading(NamedTuple):
@@ -23,6 +25,21 @@ class Reading(NamedTuple):
     presence: Tensor | None = None
     """(B,), how sure it is that a slice has a lesion at all, 0 to 1, of a method that says so itself; else
     the score tells."""
+
+
+class Teaching(Settings, frozen=True):
+    """From whom a method learns, if it has teachers, and how far they are believed."""
+
+    teachers: Annotated[tuple[str, ...], Meta(min_length=1)]
+    """Settings of trainings, as `lesionsplit train --config` takes them, which are trained first; or weights files.
+    None of them may have seen a mask."""
+
+    begin_as_first: bool = True
+    """Whether the student begins with the weights of the first teacher, where the two networks are alike."""
+
+    doubt: Annotated[float, Meta(gt=0)] = 2.0
+    """A teacher is half sure of a pixel whose score is this many times the teacher's stored threshold, which normal
+    lung seldom reaches."""
 
 
 class Method(Protocol):
@@ -47,6 +64,10 @@ class MethodSettings(Protocol):
     @property
     def annotator(self) -> str | None:
         """Whose masks training is given; None, as of every weakly supervised method: nobody's."""
+
+    @property
+    def teaching(self) -> Teaching | None:
+        """Its teachers, who are trained before it; None, as of nearly every method: it has none."""
 
     @property
     def reach(self) -> int:

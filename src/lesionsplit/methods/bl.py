@@ -31,15 +31,14 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from msgspec import Meta
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
 
 from lesionsplit.data.sampling import Batch
-from lesionsplit.losses import CriticLoss, Terms, weighted_sum
+from lesionsplit.losses import Terms
+from lesionsplit.methods.adversarial import AdversarialMethod, frozen
 from lesionsplit.methods.base import Reading, bare
 from lesionsplit.methods.classifier import ClassifierMethod, ClassifierSettings
-from lesionsplit.methods.decomposition import frozen
 from lesionsplit.methods.va_gan import HeatMap, heat_map
-from lesionsplit.networks.critic import Critic, CriticSettings
+from lesionsplit.networks.critic import CriticSettings
 from lesionsplit.networks.translator import Translator, TranslatorSettings
 from lesionsplit.settings import Settings
 
@@ -89,6 +88,7 @@ class BlSettings(Settings, frozen=True, tag_field="name", tag="bl"):
     annotator: ClassVar[None] = None
     """Nobody's mask reaches it."""
 
+    teaching: ClassVar[None] = None
     reach: ClassVar[int] = 0
     stream: ClassVar[tuple[int, ...]] = (1,)
 
@@ -158,37 +158,25 @@ def objective(batch: Batch, normal: Tensor, lesion: Tensor, classifier: nn.Modul
     return terms
 
 
-class BlMethod:
+class BlMethod(AdversarialMethod):
     """Trains the classifier, then the encoder-decoder and its discriminator; each has its optimiser."""
 
     def __init__(self, settings: BlSettings) -> None:
-        self.settings = settings
-        rates = settings.optimisation
         self.classification = ClassifierMethod(settings.classifier)
-        self.network: nn.Module = settings.build_network()
-        self.critic = Critic(settings.critic)
-        self.critic_loss: nn.Module = CriticLoss(self.critic)
-        self.network_optimizer: Optimizer = Adam(self.network.parameters(), rates.learning_rate, rates.betas)
-        self.critic_optimizer: Optimizer = Adam(self.critic_loss.parameters(), rates.critic_learning_rate, rates.betas)
+        super().__init__(settings.build_network(), settings.critic, settings.optimisation)
+        self.settings = settings
 
     def setup(self, fabric: Fabric) -> None:
         """Hand modules and optimisers to Fabric, once, before the first step."""
-        self.fabric = fabric
         self.classification.setup(fabric)
-        for module in (self.network, self.critic_loss):
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network, self.network_optimizer = fabric.setup(self.network, self.network_optimizer)
-        self.critic_loss, self.critic_optimizer = fabric.setup(self.critic_loss, self.critic_optimizer)
+        super().setup(fabric)
 
     def state(self) -> dict[str, Any]:
         """Encoder-decoder, discriminator, classifier and their optimisers."""
-        return {
-            "network": self.network,
-            "critic_loss": self.critic_loss,
-            "classifier": self.classification.network,
-            "network_optimizer": self.network_optimizer,
-            "critic_optimizer": self.critic_optimizer,
-            "classifier_optimizer": self.classification.optimizer,
+        classification = self.classification
+        return super().state() | {
+            "classifier": classification.network,
+            "classifier_optimizer": classification.optimizer,
         }
 
     def step(self, batch: Batch, number: int) -> Terms:
@@ -206,19 +194,10 @@ class BlMethod:
             normal, lesion = self.network(batch.images).chunk(2)
         measured: Terms = {}
         if settings.adversarial:
-            terms: Terms = self.critic_loss(batch.normal, lesion.detach())
-            self._descend(self.critic_optimizer, weighted_sum(terms, {"critic": 1.0, "penalty": settings.penalty}))
-            measured |= terms
+            measured |= self.train_critic(batch.normal, lesion, settings.penalty)
         if its_turn:
             classifier = bare(self.classification.network)  # as it is, for what wraps it expects its gradients
+            critic = self.critic if settings.adversarial else None
             with frozen(classifier), frozen(self.critic):
-                terms = objective(batch, normal, lesion, classifier, self.critic if settings.adversarial else None)
-                weights = {name: getattr(settings, name) for name in terms}
-                self._descend(self.network_optimizer, weighted_sum(terms, weights))
-            measured |= terms
+                measured |= self.train_network(objective(batch, normal, lesion, classifier, critic), settings)
         return {name: term.detach() for name, term in measured.items()}
-
-    def _descend(self, optimizer: Optimizer, loss: Tensor) -> None:
-        optimizer.zero_grad()
-        self.fabric.backward(loss)
-        optimizer.step()

@@ -28,6 +28,7 @@ class ClassifierSettings(Settings, frozen=True):
     annotator: ClassVar[None] = None
     """Nobody's mask reaches it."""
 
+    teaching: ClassVar[None] = None
     reach: ClassVar[int] = 0
     stream: ClassVar[tuple[int, ...]] = (1,)
     stride: ClassVar[int] = 1

@@ -5,20 +5,17 @@ To change a term of the loss, change `objective`; to change its weight, change `
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
-from lightning_fabric import Fabric
 from msgspec import Meta
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
 
 from lesionsplit.data.sampling import Batch
-from lesionsplit.losses import CriticLoss, Terms, edge_weight, weighted_sum
+from lesionsplit.losses import Terms, edge_weight
+from lesionsplit.methods.adversarial import AdversarialMethod, frozen
 from lesionsplit.methods.base import Reading
-from lesionsplit.networks.critic import Critic, CriticSettings
+from lesionsplit.networks.critic import CriticSettings
 from lesionsplit.networks.decomposition import Decomposition, DecompositionNet, NetworkSettings
 from lesionsplit.networks.unet import stride_of
 from lesionsplit.settings import Settings
@@ -89,6 +86,7 @@ class DecompositionSettings(Settings, frozen=True, tag_field="name", tag="decomp
     annotator: ClassVar[None] = None
     """Nobody's mask reaches it."""
 
+    teaching: ClassVar[None] = None
     reach: ClassVar[int] = 0
     stream: ClassVar[tuple[int, ...]] = ()
     """Its penalty mixes with numbers that the sampler has used: harmless, and published results hang on it."""
@@ -172,34 +170,12 @@ def heat_map(image: Tensor, parts: Decomposition, kind: HeatMap) -> Tensor:
     return residual.abs() if kind == "residual" else residual.clip(0, 1)
 
 
-class DecompositionMethod:
+class DecompositionMethod(AdversarialMethod):
     """Trains the decomposition: network and critic, each with its optimiser."""
 
     def __init__(self, settings: DecompositionSettings) -> None:
+        super().__init__(settings.build_network(), settings.critic, settings.optimisation)
         self.settings = settings
-        rates = settings.optimisation
-        self.network: nn.Module = settings.build_network()
-        self.critic = Critic(settings.critic)
-        self.critic_loss: nn.Module = CriticLoss(self.critic)
-        self.network_optimizer: Optimizer = Adam(self.network.parameters(), rates.learning_rate, rates.betas)
-        self.critic_optimizer: Optimizer = Adam(self.critic_loss.parameters(), rates.critic_learning_rate, rates.betas)
-
-    def setup(self, fabric: Fabric) -> None:
-        """Hand modules and optimisers to Fabric, once, before the first step."""
-        self.fabric = fabric
-        for module in (self.network, self.critic_loss):
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network, self.network_optimizer = fabric.setup(self.network, self.network_optimizer)
-        self.critic_loss, self.critic_optimizer = fabric.setup(self.critic_loss, self.critic_optimizer)
-
-    def state(self) -> dict[str, Any]:
-        """Network, critic and their optimisers."""
-        return {
-            "network": self.network,
-            "critic_loss": self.critic_loss,
-            "network_optimizer": self.network_optimizer,
-            "critic_optimizer": self.critic_optimizer,
-        }
 
     def step(self, batch: Batch, number: int) -> Terms:
         """Train the critic on the batch and, when it is its turn, the network too.
@@ -213,28 +189,8 @@ class DecompositionMethod:
         normal, lesion = map(Decomposition._make, zip(*(part.chunk(2) for part in parts), strict=True))
         measured: Terms = {}
         if settings.adversarial:
-            terms: Terms = self.critic_loss(batch.normal, judged(normal, lesion, settings).detach())
-            self._descend(self.critic_optimizer, weighted_sum(terms, {"critic": 1.0, "penalty": settings.penalty}))
-            measured |= terms
+            measured |= self.train_critic(batch.normal, judged(normal, lesion, settings), settings.penalty)
         if trains_network:
             with frozen(self.critic):
-                terms = objective(batch, normal, lesion, self.critic, settings)
-                weights = {name: getattr(settings, name) for name in terms}
-                self._descend(self.network_optimizer, weighted_sum(terms, weights))
-            measured |= terms
+                measured |= self.train_network(objective(batch, normal, lesion, self.critic, settings), settings)
         return {name: term.detach() for name, term in measured.items()}
-
-    def _descend(self, optimizer: Optimizer, loss: Tensor) -> None:
-        optimizer.zero_grad()
-        self.fabric.backward(loss)
-        optimizer.step()
-
-
-@contextmanager
-def frozen(module: nn.Module) -> Iterator[None]:
-    """Let gradients through ``module`` without collecting any for its parameters."""
-    module.requires_grad_(False)
-    try:
-        yield
-    finally:
-        module.requires_grad_(True)

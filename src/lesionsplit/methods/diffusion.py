@@ -56,6 +56,7 @@ class DiffusionSettings(Settings, frozen=True, tag_field="name", tag="diffusion"
     annotator: ClassVar[None] = None
     """Nobody's mask reaches it."""
 
+    teaching: ClassVar[None] = None
     reach: ClassVar[int] = 0
     stream: ClassVar[tuple[int, ...]] = (1,)
 

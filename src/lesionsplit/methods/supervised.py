@@ -33,6 +33,7 @@ Rate = Annotated[float, Meta(gt=0)]
 class SupervisedSettings(Settings, frozen=True, tag_field="name", tag="supervised"):
     """Everything about the upper bound."""
 
+    teaching: ClassVar[None] = None
     reach: ClassVar[int] = 0
     stream: ClassVar[tuple[int, ...]] = (1,)
     annotator: Annotated[str, Meta(min_length=1)]

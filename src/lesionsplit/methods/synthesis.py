@@ -108,6 +108,7 @@ class SynthesisSettings(Settings, frozen=True, tag_field="name", tag="synthesis"
     annotator: ClassVar[None] = None
     """Nobody's mask reaches it."""
 
+    teaching: ClassVar[None] = None
     reach: ClassVar[int] = 1
     stream: ClassVar[tuple[int, ...]] = (1,)
 

@@ -8,6 +8,7 @@ from lesionsplit.methods.bl import BlSettings
 from lesionsplit.methods.classifier import CamSettings, GradCamSettings
 from lesionsplit.methods.decomposition import DecompositionSettings
 from lesionsplit.methods.diffusion import DiffusionSettings
+from lesionsplit.methods.distilled import DistilledSettings
 from lesionsplit.methods.supervised import SupervisedSettings
 from lesionsplit.methods.synthesis import SynthesisSettings
 from lesionsplit.methods.va_gan import VaGanSettings
@@ -15,6 +16,7 @@ from lesionsplit.methods.va_gan import VaGanSettings
 AnyMethod: TypeAlias = (
     DecompositionSettings
     | SynthesisSettings
+    | DistilledSettings
     | CamSettings
     | GradCamSettings
     | VaGanSettings

@@ -23,19 +23,17 @@ To change a term of the loss, change `objective`; to change its weight, change `
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
-from lightning_fabric import Fabric
 from msgspec import Meta
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
 
 from lesionsplit.data.sampling import Batch
-from lesionsplit.losses import CriticLoss, Terms, weighted_sum
+from lesionsplit.losses import Terms
+from lesionsplit.methods.adversarial import AdversarialMethod, frozen
 from lesionsplit.methods.base import Reading
-from lesionsplit.methods.decomposition import frozen
-from lesionsplit.networks.critic import Critic, CriticSettings
+from lesionsplit.networks.critic import CriticSettings
 from lesionsplit.networks.translator import Translator, TranslatorSettings
 from lesionsplit.settings import Settings
 
@@ -94,6 +92,7 @@ class VaGanSettings(Settings, frozen=True, tag_field="name", tag="va-gan"):
     annotator: ClassVar[None] = None
     """Nobody's mask reaches it."""
 
+    teaching: ClassVar[None] = None
     reach: ClassVar[int] = 0
     stream: ClassVar[tuple[int, ...]] = (1,)
 
@@ -182,34 +181,12 @@ def trains_network(number: int, schedule: Optimisation) -> bool:
     return batches(steps) == number + 1
 
 
-class VaGanMethod:
+class VaGanMethod(AdversarialMethod):
     """Trains map network and critic, each with its optimiser."""
 
     def __init__(self, settings: VaGanSettings) -> None:
+        super().__init__(settings.build_network(), settings.critic, settings.optimisation)
         self.settings = settings
-        rates = settings.optimisation
-        self.network: nn.Module = settings.build_network()
-        self.critic = Critic(settings.critic)
-        self.critic_loss: nn.Module = CriticLoss(self.critic)
-        self.network_optimizer: Optimizer = Adam(self.network.parameters(), rates.learning_rate, rates.betas)
-        self.critic_optimizer: Optimizer = Adam(self.critic_loss.parameters(), rates.critic_learning_rate, rates.betas)
-
-    def setup(self, fabric: Fabric) -> None:
-        """Hand modules and optimisers to Fabric, once, before the first step."""
-        self.fabric = fabric
-        for module in (self.network, self.critic_loss):
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network, self.network_optimizer = fabric.setup(self.network, self.network_optimizer)
-        self.critic_loss, self.critic_optimizer = fabric.setup(self.critic_loss, self.critic_optimizer)
-
-    def state(self) -> dict[str, Any]:
-        """Map network, critic and their optimisers."""
-        return {
-            "network": self.network,
-            "critic_loss": self.critic_loss,
-            "network_optimizer": self.network_optimizer,
-            "critic_optimizer": self.critic_optimizer,
-        }
 
     def step(self, batch: Batch, number: int) -> Terms:
         """Train the critic on the batch and, when it is its turn, the map network too, which sees no normal slice."""
@@ -217,18 +194,8 @@ class VaGanMethod:
         its_turn = trains_network(number, self.settings.optimisation)
         with torch.set_grad_enabled(its_turn):
             change: Tensor = self.network(batch.lesion)
-        terms: Terms = self.critic_loss(batch.normal, batch.lesion + change.detach())
-        self._descend(self.critic_optimizer, weighted_sum(terms, {"critic": 1.0, "penalty": settings.penalty}))
-        measured = terms
+        measured = self.train_critic(batch.normal, batch.lesion + change, settings.penalty)
         if its_turn:
             with frozen(self.critic):
-                terms = objective(batch.lesion, change, self.critic)
-                weights = {name: getattr(settings, name) for name in terms}
-                self._descend(self.network_optimizer, weighted_sum(terms, weights))
-            measured = measured | terms
+                measured |= self.train_network(objective(batch.lesion, change, self.critic), settings)
         return {name: term.detach() for name, term in measured.items()}
-
-    def _descend(self, optimizer: Optimizer, loss: Tensor) -> None:
-        optimizer.zero_grad()
-        self.fabric.backward(loss)
-        optimizer.step()

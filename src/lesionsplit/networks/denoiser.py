@@ -105,7 +105,8 @@ class Denoiser(nn.Module):
     norm, so that a slice's answer is its own.
     """
 
-    def __init__(self, settings: DenoiserSettings) -> None:
+    def __init__(self, settings: DenoiserSettings, outputs: int = 1) -> None:
+        """``outputs``: images that it draws; one for v."""
         super().__init__()
         channels, told = settings.channels, settings.embedding
         coarse_to_fine = list(reversed(channels))
@@ -121,12 +122,12 @@ class Denoiser(nn.Module):
         )
         self.rising = nn.ModuleList(Block(2 * fine, fine, told) for fine in coarse_to_fine[1:])
         self.norm = _norm(channels[0])
-        self.head = nn.Conv2d(channels[0], self.patch**2, kernel_size=3, padding=1)
+        self.head = nn.Conv2d(channels[0], outputs * self.patch**2, kernel_size=3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]  # our head has one
 
     def forward(self, noisy: Tensor, lungs: Tensor, level: Tensor, condition: Tensor) -> Tensor:
-        """What separates slice and noise, v, (B, 1, H, W).
+        """What separates slice and noise, v, (B, outputs, H, W).
 
         Args:
             noisy: (B, 1, H, W); what lies outside the lungs is not looked at.

@@ -15,6 +15,7 @@ import torch
 
 from lesionsplit.cases.window import window_of
 from lesionsplit.data.lungs import LungSlice, lung_masked, read_lung_slice
+from lesionsplit.engines.base import EngineName
 from lesionsplit.errors import DataError, NoLungError
 from lesionsplit.images import Grey, as_float, as_grey, read_grey, write_image
 from lesionsplit.lungs.find import find_lungs_in_slice
@@ -46,6 +47,7 @@ def predict_files(
     overwrite: bool = False,
     device: str = "auto",
     threads: int | None = None,
+    engine: EngineName | None = None,
     progress: Progress = silent,
     say: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
@@ -62,6 +64,7 @@ def predict_files(
         overwrite: predict again what is there already.
         device: as for `Predictor.load`.
         threads: of the CPU, by default all.
+        engine: as for `Predictor.load`.
         progress: shows how far it is.
         say: is given a line about each slice that cannot be read.
 
@@ -75,7 +78,7 @@ def predict_files(
     paths = gather(inputs, out, "score")
     if lungs is not None and not lungs.is_dir():
         raise DataError(f"{lungs}: no such folder; give the one that `lesionsplit lungs` wrote")
-    predictor = Predictor.load(weights, device=device, threshold=threshold)
+    predictor = Predictor.load(weights, device=device, threshold=threshold, engine=engine)
     table = PredictionTable(out, lungs)
     table.begin(_manifest(predictor, weights, _lungs_from(raw, lungs)), paths, overwrite=overwrite)
     todo = [path for path in paths if overwrite or not table.has(path)]

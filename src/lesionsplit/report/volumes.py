@@ -16,6 +16,7 @@ import torch
 from lesionsplit.cases.decompose import decompose
 from lesionsplit.cases.find import Case
 from lesionsplit.cases.labels import read_labels
+from lesionsplit.engines.base import EngineName
 from lesionsplit.errors import DataError, LesionsplitError, NoLungError
 from lesionsplit.lungs.find import FoundLungs, find_lungs
 from lesionsplit.lungs.given import given_lungs
@@ -49,6 +50,7 @@ def predict_volumes(
     overwrite: bool = False,
     device: str = "auto",
     threads: int | None = None,
+    engine: EngineName | None = None,
     progress: Progress = silent,
     say: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
@@ -66,6 +68,7 @@ def predict_volumes(
         overwrite: predict again what is there already.
         device: as for `Predictor.load`.
         threads: of the CPU, by default all.
+        engine: as for `Predictor.load`.
         progress: shows how far it is within a case.
         say: is given a line about each case.
 
@@ -78,7 +81,7 @@ def predict_volumes(
     keep_freed_memory()
     for given in (settings.lungs, settings.lobes):
         _check_given(given, cases)
-    predictor = Predictor.load(weights, device=device, threshold=threshold)
+    predictor = Predictor.load(weights, device=device, threshold=threshold, engine=engine)
     work = _Work(out, predictor, settings, Manifests(out, predictor, weights, settings), limits_of(weights), progress)
     names = _names(work.manifests, cases)
     todo = [case for case in cases if not work.manifests.has(case, overwrite=overwrite)]

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from lesionsplit.errors import RunError, SettingsError
 from lesionsplit.methods.table import AnyMethod
-from lesionsplit.model import Model
 from lesionsplit.run import SETTINGS, Run, RunSettings, read_config_table
 from lesionsplit.settings import from_table, read_settings, to_table
 from lesionsplit.study.settings import EntrySettings, StudySettings
@@ -57,10 +58,7 @@ class Planned:
 
     def finished(self) -> bool:
         """Whether there are weights, of all the steps that the study wants."""
-        run = self.open()
-        if not run.weights.is_file():
-            return False
-        return Model.load(run.weights).card.trained.get("steps") == str(self.settings.training.steps)
+        return self.open().finished()
 
 
 MAY_DIFFER = frozenset({"training.steps", "training.log_every", "training.checkpoint_every", "training.picture_every"})
@@ -68,18 +66,57 @@ MAY_DIFFER = frozenset({"training.steps", "training.log_every", "training.checkp
 
 
 def plan(study: StudySettings, entries: tuple[EntrySettings, ...], out: Path) -> tuple[Planned, ...]:
-    """Every training that some entries of a study need, those that others read among them.
+    """Every training that some entries of a study need, those that others read or are taught by among them, and before.
 
     Raises:
         SettingsError: a setting is unknown or not allowed; the entry is named.
     """
-    wanted = dict.fromkeys(entry.reads or entry.name for entry in entries)
-    trained = [entry for entry in map(study.named, wanted) if entry.trained]
+    wanted = [study.named(entry.reads or entry.name) for entry in entries]
+    trained = [entry for entry in wanted if entry.trained]
+    teachers = [teacher for entry in trained for teacher in teachers_of(study, entry)]
     return tuple(
-        Planned(entry=entry, seed=seed, settings=settings_of(study, entry, seed), folder=run_folder(out, entry, seed))
-        for entry in trained
+        Planned(
+            entry=entry,
+            seed=seed,
+            settings=_taught_by_entries(study, settings_of(study, entry, seed), seed, out),
+            folder=run_folder(out, entry, seed),
+        )
+        for entry in {one.name: one for one in (*teachers, *trained)}.values()
         for seed in seeds_of(study, entry)
     )
+
+
+def teachers_of(study: StudySettings, entry: EntrySettings) -> list[EntrySettings]:
+    """The entries of a study that teach a trained one: `method.teaching.teachers` may name entries.
+
+    Raises:
+        SettingsError: a setting is not allowed; or a teacher is an entry that the study does not train.
+    """
+    teaching = settings_of(study, entry, 0).method.teaching
+    named = {other.name: other for other in study.entry}
+    teachers = [named[name] for name in (teaching.teachers if teaching is not None else ()) if name in named]
+    for teacher in teachers:
+        if not teacher.trained:
+            raise SettingsError(f"entry {entry.name!r}: is taught by {teacher.name!r}, which this study does not train")
+    return teachers
+
+
+def _taught_by_entries(study: StudySettings, settings: RunSettings, seed: int, out: Path) -> RunSettings:
+    """The same settings with the weights of the study's own runs for teachers that are its entries."""
+    if (teaching := settings.method.teaching) is None:
+        return settings
+
+    def weights(name: str) -> str:
+        if name not in {entry.name for entry in study.entry}:
+            return name
+        teacher = study.named(name)
+        seeds = seeds_of(study, teacher)
+        run = Run(run_folder(out.resolve(), teacher, seed if seed in seeds else seeds[0]), settings)
+        return str(run.weights)
+
+    taught = msgspec.structs.replace(teaching, teachers=tuple(map(weights, teaching.teachers)))
+    method = msgspec.structs.replace(settings.method, teaching=taught)
+    return msgspec.structs.replace(settings, method=method)
 
 
 def seeds_of(study: StudySettings, entry: EntrySettings) -> tuple[int, ...]:

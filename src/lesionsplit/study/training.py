@@ -8,8 +8,7 @@ from pathlib import Path
 from lesionsplit.errors import RunError
 from lesionsplit.progress import Progress, silent
 from lesionsplit.study.plan import Planned
-from lesionsplit.training.record import Measurement
-from lesionsplit.training.train import train
+from lesionsplit.training.train import Watch, train
 
 
 def train_missing(
@@ -20,7 +19,7 @@ def train_missing(
     device: str = "auto",
     threads: int | None = None,
     progress: Progress = silent,
-    watch: Callable[[Planned], Callable[[Measurement], None]] = lambda _: lambda _: None,
+    watch: Watch = lambda _: lambda _: None,
     say: Callable[[str], None] = lambda _: None,
 ) -> bool:
     """Train, one after the other, what is not yet trained; what was stopped goes on from its checkpoint.
@@ -32,7 +31,7 @@ def train_missing(
         device: as for `lesionsplit.training.train.train`.
         threads: of the CPU.
         progress: shows preparation and thresholds.
-        watch: of a training, who is told of its measurements.
+        watch: of a run, who is told of its measurements.
         say: is told which training begins.
 
     Returns:
@@ -55,7 +54,7 @@ def train_missing(
             device=device,
             threads=threads,
             progress=progress,
-            watch=watch(one),
+            watch=watch,
             say=say,
         )
         if not trained.finished:

@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lesionsplit.data.cache import PreparedSlices
 from lesionsplit.data.sampling import Sampler, derive_seed
-from lesionsplit.errors import DivergedError, RunError
+from lesionsplit.errors import DivergedError, RunError, SettingsError
 from lesionsplit.methods.base import Method, bare
 from lesionsplit.run import Run
 from lesionsplit.training.checkpoint import load_checkpoint, save_checkpoint
@@ -35,7 +35,13 @@ class Trained:
     """False: stopped by Ctrl-C or SIGTERM; it can be continued."""
 
 
-def fit(run: Run, slices: PreparedSlices, fabric: Fabric, watch: Callable[[Measurement], None]) -> Trained:
+def fit(
+    run: Run,
+    slices: PreparedSlices,
+    fabric: Fabric,
+    watch: Callable[[Measurement], None],
+    begin_as: nn.Module | None = None,
+) -> Trained:
     """Train a run's method on slices and image labels, from where its folder stands.
 
     All that is random in a step follows from the run's seed, the step's number and the process' rank,
@@ -47,14 +53,19 @@ def fit(run: Run, slices: PreparedSlices, fabric: Fabric, watch: Callable[[Measu
         slices: normal and lesion slices on the network's canvas.
         fabric: device, precision and processes; launched.
         watch: is told of every measurement, on the first process.
+        begin_as: a network whose weights the method's begins with, but for those of another shape, as a last layer
+            with other outputs; by default all are fresh.
 
     Raises:
+        SettingsError: ``begin_as`` is another kind of network.
         RunError: the run cannot be continued.
         DivergedError: a term of the loss or a weight is not finite.
     """
     settings = run.settings.training
     torch.manual_seed(run.settings.seed)  # the same fresh weights in every process
     method = run.settings.method.build()
+    if begin_as is not None:
+        begin(method.network, begin_as)
     method.setup(fabric)
     average = running_average(method, settings.ema_decay)
     state = {**method.state(), "average": average}
@@ -99,6 +110,24 @@ def fit(run: Run, slices: PreparedSlices, fabric: Fabric, watch: Callable[[Measu
     record.close()
     fabric.barrier()
     return Trained(network=average.module, step=step, finished=step == settings.steps)
+
+
+def begin(network: nn.Module, other: nn.Module) -> None:
+    """Give a network the weights of another one that have the same name and shape.
+
+    Raises:
+        SettingsError: those are less than half of its weights.
+    """
+    own = network.state_dict()
+    alike = {
+        name: value for name, value in other.state_dict().items() if name in own and value.shape == own[name].shape
+    }
+    if 2 * sum(value.numel() for value in alike.values()) < sum(value.numel() for value in own.values()):
+        raise SettingsError(
+            "method.teaching.begin_as_first: the first teacher's network is another than the student's; give "
+            "[method.network] the teacher's settings, name another teacher first, or set it to false"
+        )
+    network.load_state_dict(alike, strict=False)
 
 
 def check_shares(batch_size: int, processes: int) -> None:

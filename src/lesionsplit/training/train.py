@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 import msgspec
 import torch
@@ -15,19 +16,26 @@ from lesionsplit.calibration import calibration_slices, threshold_on_normals
 from lesionsplit.data.cache import PreparedSlices, prepare
 from lesionsplit.data.lungs import read_slice
 from lesionsplit.data.table import Label, Table, read_table
-from lesionsplit.errors import DataError, RunError
+from lesionsplit.errors import DataError, RunError, SettingsError
 from lesionsplit.memory import keep_freed_memory
-from lesionsplit.methods.base import MethodSettings, supervision
+from lesionsplit.methods.base import MethodSettings, Teaching, supervision
 from lesionsplit.model import Model, ModelCard
 from lesionsplit.predictor import Predictor, choose_device
 from lesionsplit.progress import Progress, silent
-from lesionsplit.run import Run, RunSettings
+from lesionsplit.run import SETTINGS, Run, RunSettings, read_config
 from lesionsplit.training.checkpoint import read_progress
 from lesionsplit.training.loop import Trained, check_shares, fit
 from lesionsplit.training.record import Measurement
+from lesionsplit.training.teaching import refuse_masks, taught
 
 PRECISIONS: Final[dict[str, Literal["32-true", "bf16-mixed"]]] = {"fp32": "32-true", "bf16": "bf16-mixed"}
 """Our names to Fabric's."""
+
+Watch: TypeAlias = Callable[[Run], Callable[[Measurement], None]]
+"""Of a run that is about to be trained, who is told of its measurements."""
+
+TEACHERS = "teachers"
+"""Folder of a run that its teachers are trained in."""
 
 
 def train(
@@ -38,10 +46,10 @@ def train(
     device: str = "auto",
     threads: int | None = None,
     progress: Progress = silent,
-    watch: Callable[[Measurement], None] | None = None,
+    watch: Watch = lambda _: lambda _: None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Trained:
-    """Train a run on a data set's train split and write its weights.
+    """Train a run on a data set's train split and write its weights; before it its teachers, if it has any.
 
     Image labels are all that a method is given, unless its settings name an annotator: then it is a
     supervised upper bound, and is given that annotator's masks of the train split.
@@ -54,8 +62,8 @@ def train(
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         threads: of the CPU; as many as torch finds by default, or as the run had before.
         progress: shows preparation and threshold.
-        watch: is told of every measurement of the loop.
-        say: is told, in a line, when training is that of a supervised upper bound.
+        watch: who is told of every measurement of the loop, of this run's and of its teachers'.
+        say: is told, in a line, when training is that of a supervised upper bound, and which teacher's begins.
 
     Raises:
         DataError, RunError, SettingsError: see their messages.
@@ -93,7 +101,27 @@ def train(
         )
         if method.annotator is not None:  # once nothing is wrong with the data: an error is to be the only line
             say(f"trains on {supervision(method)}, not a weakly supervised method")
-    trained = fit(run, slices, fabric, watch or (lambda _: None))
+    begin_as = None
+    if method.teaching is not None:
+        alike = partial(
+            train, data=data, cache=cache, device=device, threads=threads, progress=progress, watch=watch, say=say
+        )
+        teachers = _train_teachers(run, method.teaching, alike, say)
+        if teachers is None:
+            return Trained(network=method.build_network(), step=0, finished=False)
+        slices = taught(
+            slices,
+            training,
+            run.settings.placement,
+            teachers=teachers,
+            doubt=method.teaching.doubt,
+            folder=run.folder / TEACHERS,
+            fabric=fabric,
+            progress=progress,
+        )
+        if method.teaching.begin_as_first:
+            begin_as = Model.load(teachers[0]).network
+    trained = fit(run, slices, fabric, watch(run), begin_as)
     if trained.finished and fabric.is_global_zero:
         _write_weights(run, trained, slices, table, str(fabric.device), progress)
     return trained
@@ -116,6 +144,33 @@ def launch(settings: RunSettings, device: str) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def _train_teachers(
+    run: Run, teaching: Teaching, alike: Callable[[Run], Trained], say: Callable[[str], None]
+) -> list[Path] | None:
+    """The weights of a run's teachers; trained, or gone on with, where they are not yet. None: stopped.
+
+    Raises:
+        SettingsError: a teacher has teachers itself, or is to be trained on masks.
+    """
+    weights = []
+    for number, name in enumerate(teaching.teachers, 1):
+        if name.endswith(".safetensors"):
+            weights.append(Path(name))
+            continue
+        folder = run.folder / TEACHERS / f"{number}-{Path(name).stem}"
+        settings = read_config(name, [f"seed={run.settings.seed}"])
+        if settings.method.teaching is not None:
+            raise SettingsError(f"method.teaching.teachers: {name!r} has teachers itself; name those instead")
+        refuse_masks(name, settings.method)
+        teacher = Run.open(folder) if (folder / SETTINGS).is_file() else Run.create(folder, settings)
+        if not teacher.finished():
+            say(f"teacher {number} of {len(teaching.teachers)}: {name}, in {folder}")
+            if not alike(teacher).finished:
+                return None
+        weights.append(teacher.weights)
+    return weights
 
 
 def _given(table: Table, method: MethodSettings) -> Table:

@@ -1,0 +1,187 @@
+"""Our method: one network that learns what two others find together, and reads as fast as one.
+
+Its teachers (`Teaching`) are trained first, on image labels alone, and read the slices of train that are labelled
+lesion (`training.teaching`). What they are sure of together is the answer there, in their shades of certainty (Hinton
+et al. 2015), so that the student ranks pixels as they do. In slices labelled normal the answer is that there is
+nothing, whatever the teachers say: the labels know better. Into half of those lesions are drawn, severer than the
+slices of train show; what they are is known.
+
+The network is the denoiser of `diffusion` with another last layer, and begins with its weights: what it knows of
+slices with lesion and without took a score's teacher twelve passes to say, and the student says it in one.
+
+To change a term of the loss, change `objective`; how teachers are brought together, `training.teaching.believed`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from msgspec import Meta
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from lesionsplit.data.normalise import SPREAD
+from lesionsplit.data.sampling import Batch
+from lesionsplit.errors import DataError
+from lesionsplit.losses import Terms, weighted_sum
+from lesionsplit.methods.base import Reading, Teaching
+from lesionsplit.networks.additive import AT_FIRST, Additive
+from lesionsplit.networks.denoiser import Condition, Denoiser, DenoiserSettings
+from lesionsplit.settings import Settings
+from lesionsplit.synthesis.fields import blur, lungs_of, study
+from lesionsplit.synthesis.lesions import Drawn, LesionSettings, draw_lesions
+from lesionsplit.synthesis.scanner import ScannerSettings, rescan
+
+Weight = Annotated[float, Meta(ge=0)]
+Rate = Annotated[float, Meta(gt=0)]
+
+
+class Objective(Settings, frozen=True):
+    """What the network is asked for; a weight of zero takes a term out."""
+
+    chance: Weight = 1.0
+    """Cross-entropy of the chance m with what the teachers believe, or of drawn lesions with what was drawn."""
+
+    lesion: Weight = 5.0
+    """Mean |G2 - what the teachers take off, or what was drawn|."""
+
+
+class Drawing(Settings, frozen=True):
+    """Lesions drawn into normal slices, where both parts are known; severer than any slice of train."""
+
+    lesions: LesionSettings = LesionSettings(share=0.5, radius=16.0)
+
+    half: Rate = 0.1
+    """A drawn lesion is believed by half where it adds this share of the way from parenchyma to dense vessels."""
+
+
+class DistilledSettings(Settings, frozen=True, tag_field="name", tag="distilled"):
+    """Everything about the method."""
+
+    annotator: ClassVar[None] = None
+    """Nobody's mask reaches it."""
+
+    reach: ClassVar[int] = 1
+    stream: ClassVar[tuple[int, ...]] = (1,)
+
+    teaching: Teaching = Teaching(teachers=("diffusion", "synthesis"))
+    network: DenoiserSettings = DenoiserSettings()
+    drawing: Drawing = Drawing()
+    scanner: ScannerSettings = ScannerSettings()
+    objective: Objective = Objective()
+    learning_rate: Rate = 1e-3
+    warm_up: Annotated[int, Meta(ge=1)] = 50
+    """Steps over which the learning rate grows to its full height."""
+
+    @property
+    def stride(self) -> int:
+        """Both sides of the canvas must be multiples of it."""
+        return self.network.stride
+
+    def build(self) -> DistilledMethod:
+        """The method, with fresh weights."""
+        return DistilledMethod(self)
+
+    def build_network(self) -> Denoiser:
+        """The network alone, with fresh weights."""
+        network = Denoiser(self.network, outputs=2)
+        chance = network.patch**2  # features of the last layer that become the first of the two images
+        nn.init.constant_(network.head.bias[:chance], AT_FIRST)  # type: ignore[index]  # our head has one
+        return network
+
+    def read(self, network: nn.Module, images: Tensor) -> Reading:
+        """Score and healthy version of slices (B, 1, H, W) in network grey: the mean with their mirror images'."""
+        here, there = taken_apart(network, images), taken_apart(network, images.flip(3))
+        parts = Additive(*((one + other.flip(3)) / 2 for one, other in zip(here, there, strict=True)))
+        return Reading(parts.chance * reached(lungs_of(images)), images - parts.lesion)
+
+
+def taken_apart(network: nn.Module, images: Tensor) -> Additive:
+    """What the network says of slices, (B, 1, H, W) in network grey: a denoiser that is told there is no noise."""
+    count, device = images.shape[0], images.device  # and not len(), which an exported graph would take for a constant
+    level = torch.zeros(count, device=device)
+    condition = torch.full((count,), int(Condition.LESION), device=device)
+    logit, added = network(images * SPREAD, lungs_of(images), level, condition).chunk(2, dim=1)
+    return Additive(logit, added)
+
+
+def reached(lungs: Tensor) -> Tensor:
+    """The lungs, (B, 1, H, W), and one pixel around them, which teachers' scores reach too."""
+    return F.max_pool2d(lungs, 3, 1, 1)
+
+
+def believed(drawn: Drawn, half: float) -> Tensor:
+    """How sure the network is to be of drawn lesions, (B, 1, H, W), 0 to 1: a / (a + half) within their extent.
+
+    Args:
+        drawn: slices with them.
+        half: see `Drawing.half`; a, what is added, is measured as that is.
+    """
+    field = study(drawn.healthy)
+    added = blur(drawn.images - drawn.healthy, 1.0).clip(min=0) / (field.dense - field.parenchyma).clip(min=1e-3)
+    return drawn.extent * added / (added + half)
+
+
+def objective(parts: Additive, chance: Tensor, added: Tensor, lungs: Tensor) -> Terms:
+    """What is asked for, term by term, not yet weighted.
+
+    Args:
+        parts: what the network says of slices.
+        chance: (B, 1, H, W), what the teachers believe, or what was drawn, 0 to 1.
+        added: (B, 1, H, W), what the teachers take off, or what was drawn, in network grey.
+        lungs: (B, 1, H, W), 1 inside.
+    """
+    unlike = F.binary_cross_entropy_with_logits(parts.logit, chance, reduction="none")
+    counts = reached(lungs)
+    return {
+        "chance": (unlike * counts).sum() / counts.sum().clip(min=1),
+        "lesion": ((parts.added - added).abs() * lungs).sum() / lungs.sum().clip(min=1),
+    }
+
+
+class DistilledMethod:
+    """Trains the network on what its teachers find, and on normal slices, in which is nothing but what is drawn."""
+
+    def __init__(self, settings: DistilledSettings) -> None:
+        self.settings = settings
+        self.network: nn.Module = settings.build_network()
+        self.optimizer: Optimizer = AdamW(self.network.parameters(), settings.learning_rate, weight_decay=1e-4)
+
+    def setup(self, fabric: Fabric) -> None:
+        """Hand module and optimiser to Fabric, once, before the first step."""
+        self.fabric = fabric
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network, self.optimizer = fabric.setup(self.network, self.optimizer)
+
+    def state(self) -> dict[str, Any]:
+        """Network and optimiser."""
+        return {"network": self.network, "optimizer": self.optimizer}
+
+    def step(self, batch: Batch, number: int) -> Terms:
+        """Learn from one batch.
+
+        Raises:
+            DataError: no teacher has read its slices.
+        """
+        if batch.taught is None:
+            raise DataError("no teacher has read the slices; give `fit` those of `training.teaching.taught`")
+        settings = self.settings
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.learning_rate * min(1.0, (number + 1) / settings.warm_up)
+        drawn = draw_lesions(batch.normal, settings.drawing.lesions)
+        images = torch.cat([drawn.images, batch.lesion])
+        lungs = lungs_of(images)
+        terms = objective(
+            taken_apart(self.network, rescan(images, lungs, settings.scanner)),
+            torch.cat([believed(drawn, settings.drawing.half), batch.taught.chance]),
+            torch.cat([drawn.images - drawn.healthy, batch.lesion - batch.taught.healthy]),
+            lungs,
+        )
+        self.optimizer.zero_grad()
+        self.fabric.backward(weighted_sum(terms, {name: getattr(settings.objective, name) for name in terms}))
+        self.fabric.clip_gradients(self.network, self.optimizer, max_norm=5.0, error_if_nonfinite=False)
+        self.optimizer.step()
+        return {name: term.detach() for name, term in terms.items()}

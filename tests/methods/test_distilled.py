@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import math
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+
+from lesionsplit.data.sampling import Batch, Taught
+from lesionsplit.errors import DataError
+from lesionsplit.losses import Terms
+from lesionsplit.methods import distilled
+from lesionsplit.methods.distilled import (
+    DistilledMethod,
+    DistilledSettings,
+    Drawing,
+    believed,
+    objective,
+    taken_apart,
+)
+from lesionsplit.networks.additive import Additive
+from lesionsplit.networks.denoiser import DenoiserSettings
+from lesionsplit.synthesis.fields import study
+from lesionsplit.synthesis.lesions import Drawn, LesionSettings
+from lesionsplit.synthesis.scanner import ScannerSettings
+
+SETTINGS = DistilledSettings(
+    network=DenoiserSettings(channels=(8, 12), embedding=8),
+    scanner=ScannerSettings(sharpness=0.0, noise=0.0),
+    warm_up=2,
+)
+
+
+def method(settings: DistilledSettings = SETTINGS) -> DistilledMethod:
+    torch.manual_seed(0)
+    made = settings.build()
+    made.setup(Fabric(accelerator="cpu", devices=1))
+    return made
+
+
+def batch() -> Batch:
+    """Slices whose lungs fill them but for two rows; of those with lesion the teachers say something everywhere."""
+    generator = torch.Generator().manual_seed(1)
+    normal, lesion = (torch.rand(2, 1, 16, 16, generator=generator) - 0.5 for _ in range(2))
+    for images in (normal, lesion):
+        images[:, :, :2] = -1.0  # black, by which the rest is known for lung
+    chance = torch.rand(2, 1, 16, 16, generator=generator)
+    return Batch(normal, lesion, taught=Taught(chance, lesion - 0.3 * chance))
+
+
+def test_the_terms_are_cross_entropy_to_one_pixel_beyond_the_lungs_and_the_distance_inside() -> None:
+    logit = torch.tensor([[[[0.0, 2.0, -1.0, 9.0]]]])
+    chance = torch.tensor([[[[0.25, 1.0, 0.5, 0.0]]]])
+    lungs = torch.tensor([[[[1.0, 1.0, 0.0, 0.0]]]])  # the third pixel is beside them, the fourth is not
+    added, drawn = torch.tensor([[[[0.5, 0.0, 7.0, 7.0]]]]), torch.tensor([[[[0.25, 0.5, 0.0, 0.0]]]])
+    terms = objective(Additive(logit, added), chance, drawn, lungs)
+    m, t = 1 / (1 + np.exp(-np.array([0.0, 2.0, -1.0]))), np.array([0.25, 1.0, 0.5])
+    assert terms["chance"].item() == pytest.approx(-(t * np.log(m) + (1 - t) * np.log(1 - m)).mean(), rel=1e-6)
+    assert terms["lesion"].item() == pytest.approx((0.25 + 0.5) / 2)
+
+
+def test_the_step_is_that_of_a_plain_implementation() -> None:
+    """In normal slices is nothing where nothing is drawn; the first step has half of the learning rate."""
+    made, twin, data = method(), method(), batch()
+    assert data.taught is not None
+    terms = made.step(data, 0)
+    assert set(terms) == {"chance", "lesion"}
+    assert not any(term.requires_grad for term in terms.values())
+    logit, added = taken_apart(twin.network, torch.cat([data.normal, data.lesion]))
+    chance = torch.cat([torch.zeros(2, 1, 16, 16), data.taught.chance])
+    drawn = torch.cat([torch.zeros(2, 1, 16, 16), 0.3 * data.taught.chance])
+    loss = F.binary_cross_entropy_with_logits(logit[:, :, 1:], chance[:, :, 1:])
+    loss = loss + 5 * (added - drawn)[:, :, 2:].abs().mean()
+    optimizer = torch.optim.AdamW(twin.network.parameters(), lr=5e-4, weight_decay=1e-4)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(twin.network.parameters(), 5.0)
+    optimizer.step()
+    for ours, theirs in zip(made.network.parameters(), twin.network.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_the_score_is_the_chance_up_to_one_pixel_beyond_the_lungs() -> None:
+    made, images = method(), batch().lesion
+    reading = SETTINGS.read(made.network, images)
+    here, there = taken_apart(made.network, images), taken_apart(made.network, images.flip(3))
+    assert (reading.score[:, :, 0] == 0).all()
+    chance = ((here.logit + there.logit.flip(3)) / 2).sigmoid()
+    assert torch.equal(reading.score[:, :, 1:], chance[:, :, 1:])
+    assert torch.equal(reading.healthy, images - ((here.added + there.added.flip(3)) / 2).clip(min=0))
+
+
+def test_a_drawn_lesion_is_believed_the_more_the_more_it_adds() -> None:
+    """By half where it adds `half` of the way from parenchyma to dense vessels, and nowhere beyond its extent."""
+    healthy = batch().normal
+    extent = torch.zeros_like(healthy)
+    extent[:, :, 6:] = 1
+    field = study(healthy)
+    scale = field.dense - field.parenchyma
+    shares = torch.tensor([0.1, 0.9]).view(2, 1, 1, 1)
+    sure = believed(Drawn(healthy + shares * scale * field.lungs, healthy, extent, field.lungs), half=0.1)
+    assert not sure[:, :, :6].any()
+    middle = sure[
+        :, :, 8:12, 6:10
+    ]  # what is added is smoothed by a pixel: away from the lungs' edge that changes nothing
+    torch.testing.assert_close(middle[0], torch.full_like(middle[0], 0.5), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(middle[1], torch.full_like(middle[1], 0.9), rtol=1e-3, atol=1e-3)
+
+
+def test_drawn_lesions_are_taught_with_what_was_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first half of what the objective gets is the drawn one, the second the teachers'."""
+    asked: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def remember(parts: Additive, chance: torch.Tensor, added: torch.Tensor, lungs: torch.Tensor) -> Terms:
+        asked.append((chance, added))
+        return objective(parts, chance, added, lungs)
+
+    monkeypatch.setattr(distilled, "objective", remember)
+    made = method(msgspec.structs.replace(SETTINGS, drawing=Drawing(lesions=LesionSettings(share=1.0, radius=4.0))))
+    data = batch()
+    assert data.taught is not None
+    made.step(data, 0)
+    ((chance, added),) = asked
+    assert chance[:2].max() > 0.1
+    assert (added[:2][chance[:2] > 0.1] > 0).all()
+    assert torch.equal(chance[2:], data.taught.chance)
+    assert torch.equal(added[2:], data.lesion - data.taught.healthy)
+
+
+def test_untrained_it_finds_next_to_nothing() -> None:
+    reading = SETTINGS.read(SETTINGS.build_network(), batch().lesion)
+    torch.testing.assert_close(reading.score[:, :, 1:], torch.full((2, 1, 15, 16), 1 / (1 + math.exp(3))))
+    assert torch.equal(reading.healthy, batch().lesion)
+
+
+def test_without_teachers_there_is_nothing_to_learn_from() -> None:
+    with pytest.raises(DataError, match="no teacher has read the slices"):
+        method().step(Batch(*batch()[:2]), 0)
+
+
+def test_it_learns_what_it_is_taught() -> None:
+    """The upper half of slices with lesion, which differ from the normal ones by being brighter there."""
+    made = method()
+    generator = torch.Generator().manual_seed(2)
+    normal = torch.rand(4, 1, 16, 16, generator=generator) * 0.1 - 0.5
+    lesion = normal.flip(0).clone()
+    lesion[:, :, :8] += 0.5
+    chance = torch.zeros_like(lesion)
+    chance[:, :, :8] = 0.75
+    taught = Taught(chance, normal.flip(0))
+    for number in range(300):
+        made.step(Batch(normal, lesion, taught=taught), number)
+    with torch.no_grad():
+        of_lesion, of_normal = (SETTINGS.read(made.network, images) for images in (lesion, normal))
+    assert of_lesion.score[:, :, :8].mean().item() == pytest.approx(0.75, abs=0.05)
+    assert of_lesion.score[:, :, 8:].mean() < 0.1
+    assert of_normal.score.mean() < 0.1
+    assert (of_lesion.healthy - taught.healthy).abs().mean() < 0.25 * (lesion - taught.healthy).abs().mean()

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from lesionsplit.data.augment import Augmentation
+from lesionsplit.data.cache import prepare
+from lesionsplit.data.lungs import read_slice
+from lesionsplit.data.placement import PlacementSettings
+from lesionsplit.data.table import Table
+from lesionsplit.errors import SettingsError
+from lesionsplit.images import as_float, as_grey
+from lesionsplit.methods.base import Teaching
+from lesionsplit.methods.diffusion import DiffusionSettings
+from lesionsplit.methods.distilled import DistilledSettings
+from lesionsplit.methods.supervised import SupervisedSettings
+from lesionsplit.model import Model
+from lesionsplit.networks.additive import AdditiveNet, AdditiveSettings
+from lesionsplit.networks.denoiser import DenoiserSettings
+from lesionsplit.predictor import Predictor
+from lesionsplit.run import Run, RunSettings, TrainingSettings
+from lesionsplit.settings import to_toml
+from lesionsplit.training.loop import begin
+from lesionsplit.training.record import Measurement
+from lesionsplit.training.teaching import believed, taught
+from lesionsplit.training.train import train
+
+PLACEMENT = PlacementSettings(rows=32, columns=48, frame=56)
+LITTLE = TrainingSettings(steps=4, batch_size=4, ema_decay=0.5, log_every=2, checkpoint_every=2, picture_every=100)
+SMALL = DenoiserSettings(channels=(4, 6), embedding=8)
+
+
+@pytest.fixture(scope="module")
+def teacher_settings(tmp_path_factory: pytest.TempPathFactory, tiny: RunSettings) -> Path:
+    """A file with the settings of a teacher, as a user would write one."""
+    path = tmp_path_factory.mktemp("settings") / "critic.toml"
+    path.write_text(to_toml(tiny))
+    return path
+
+
+def student(*teachers: Path) -> RunSettings:
+    return RunSettings(
+        seed=3,
+        placement=PLACEMENT,
+        augmentation=Augmentation(),
+        method=DistilledSettings(
+            teaching=Teaching(teachers=tuple(map(str, teachers)), doubt=2.0, begin_as_first=False),
+            network=DenoiserSettings(channels=(4, 6), embedding=8),
+        ),
+        training=LITTLE,
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, phantom_folder: Path, teacher_settings: Path) -> Run:
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("teaching")
+    made = Run.create(folder / "run", student(teacher_settings))
+    assert train(made, phantom_folder, cache=folder / "cache", threads=1).finished
+    return made
+
+
+def teacher_of(run: Run) -> Run:
+    return Run.open(run.folder / "teachers" / "1-critic")
+
+
+def test_a_teacher_is_half_sure_at_so_many_times_its_threshold() -> None:
+    scores = [np.array([0.0, 0.2, 0.6], np.float32), np.array([0.0, 0.0, 1.0], np.float32)]
+    np.testing.assert_allclose(believed(scores, [0.1, 0.5], doubt=2.0), [0, 0.25, (0.9 + 0.5) / 2], rtol=1e-6)
+
+
+def test_what_all_teachers_agree_on_is_believed_whatever_their_scales() -> None:
+    score = np.linspace(0, 1, 11, dtype=np.float32)
+    together = believed([score, score / 10], [0.3, 0.03], doubt=3.0)
+    np.testing.assert_allclose(together, believed([score], [0.3], doubt=3.0), rtol=1e-5)
+
+
+def test_the_teacher_is_trained_first_with_the_seed_of_its_student(run: Run, tiny: RunSettings) -> None:
+    teacher = teacher_of(run)
+    assert teacher.finished()
+    assert teacher.settings.seed == 3
+    assert teacher.settings.method == tiny.method
+    card = Model.load(run.weights).card
+    assert card.trained["supervision"] == "image labels only"
+    assert card.method == run.settings.method
+
+
+def test_findings_are_what_predict_says_of_a_slice(run: Run, phantom: Table) -> None:
+    table = phantom.without_masks().split("train")
+    slices = prepare(table, PLACEMENT, folder=run.folder.parent / "cache")
+    teacher = teacher_of(run)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    (kept,) = (run.folder / "teachers").glob("findings-*.npy")
+    before = kept.stat().st_mtime_ns
+    with_findings = taught(
+        slices, table, PLACEMENT, teachers=[teacher.weights], doubt=2.0, folder=kept.parent, fabric=fabric
+    )
+    assert kept.stat().st_mtime_ns == before  # read once
+    assert with_findings.findings is not None
+    predictor = Predictor.load(teacher.weights)
+    for at in slices.where(lesion=True)[:3]:
+        one = read_slice(table.slices[at])
+        found = predictor.predict(one.grey)
+        chance = found.score**2 / (found.score**2 + (2 * predictor.threshold) ** 2)
+        placed = PLACEMENT.place(one.lungs)
+        for ours, expected in zip(
+            with_findings.findings, (placed.apply(chance), placed.apply(as_float(found.healthy))), strict=True
+        ):
+            assert np.abs(ours[at].astype(int) - as_grey(expected).astype(int)).max() <= 1
+    assert not with_findings.findings.chance[slices.where(lesion=False)].any()
+
+
+def test_other_teachers_other_findings(run: Run, phantom: Table) -> None:
+    table = phantom.without_masks().split("train")
+    slices = prepare(table, PLACEMENT, folder=run.folder.parent / "cache")
+    folder = run.folder.parent / "other"
+
+    def names(doubt: float) -> set[str]:
+        weights, fabric = teacher_of(run).weights, Fabric(accelerator="cpu", devices=1)
+        taught(slices, table, PLACEMENT, teachers=[weights], doubt=doubt, folder=folder, fabric=fabric)
+        return {path.name for path in folder.iterdir()}
+
+    first, second = names(2.0), names(4.0)
+    assert len(first) == 1
+    assert len(second) == 2
+
+
+def test_a_file_of_weights_can_be_a_teacher(run: Run, phantom_folder: Path, tmp_path: Path) -> None:
+    """The same teacher by its file: the same student, to the bit."""
+    other = Run.create(tmp_path / "run", student(teacher_of(run).weights))
+    train(other, phantom_folder, cache=run.folder.parent / "cache", threads=1)
+    assert_same_weights(other, run)
+
+
+def test_a_student_begins_as_its_first_teacher_but_for_the_last_layer() -> None:
+    teacher, student = (
+        DiffusionSettings(network=SMALL).build_network(),
+        DistilledSettings(network=SMALL).build_network(),
+    )
+    torch.nn.init.normal_(teacher.head.weight)
+    fresh = {name: value.clone() for name, value in student.state_dict().items()}
+    begin(student, teacher)
+    theirs = teacher.state_dict()
+    for name, value in student.state_dict().items():
+        assert torch.equal(value, fresh[name] if name.startswith("head.") else theirs[name]), name
+
+
+def test_a_network_of_another_kind_is_nothing_to_begin_with() -> None:
+    student = DistilledSettings(network=SMALL).build_network()
+    with pytest.raises(SettingsError, match="the first teacher's network is another than the student's"):
+        begin(student, AdditiveNet(AdditiveSettings(channels=(4, 6))))
+
+
+def test_stopped_while_the_teacher_learns_and_continued_it_is_unbroken(
+    run: Run, phantom_folder: Path, teacher_settings: Path, tmp_path: Path
+) -> None:
+    def interrupt(measured: Measurement) -> None:
+        if measured.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    said: list[str] = []
+    cache = run.folder.parent / "cache"
+    made = Run.create(tmp_path / "run", student(teacher_settings))
+    stopped = train(made, phantom_folder, cache=cache, threads=1, watch=lambda _: interrupt, say=said.append)
+    assert (stopped.finished, stopped.step) == (False, 0)
+    assert said == [f"teacher 1 of 1: {teacher_settings}, in {tmp_path / 'run' / 'teachers' / '1-critic'}"]
+    assert train(Run.open(tmp_path / "run"), phantom_folder, cache=cache).finished
+    assert_same_weights(made, run)
+
+
+def test_nobody_learns_from_who_has_seen_masks(run: Run, phantom_folder: Path, tmp_path: Path) -> None:
+    bound = RunSettings(
+        placement=PLACEMENT,
+        method=SupervisedSettings(annotator="a", network=AdditiveSettings(channels=(4, 6))),
+        training=LITTLE,
+    )
+    (tmp_path / "bound.toml").write_text(to_toml(bound))
+    cache = run.folder.parent / "cache"
+    with pytest.raises(SettingsError, match=r"is trained on masks of annotator a.*may know image labels only"):
+        train(Run.create(tmp_path / "run", student(tmp_path / "bound.toml")), phantom_folder, cache=cache, threads=1)
+    trained = Run.create(tmp_path / "bound", bound)
+    train(trained, phantom_folder, cache=cache, threads=1)
+    with pytest.raises(SettingsError, match=r"is trained on masks of annotator a.*may know image labels only"):
+        train(Run.create(tmp_path / "other", student(trained.weights)), phantom_folder, cache=cache, threads=1)
+
+
+def test_a_teacher_has_no_teachers(run: Run, phantom_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "student.toml").write_text(to_toml(run.settings))
+    cache = run.folder.parent / "cache"
+    with pytest.raises(SettingsError, match="has teachers itself; name those instead"):
+        train(Run.create(tmp_path / "run", student(tmp_path / "student.toml")), phantom_folder, cache=cache, threads=1)
+
+
+def assert_same_weights(one: Run, other: Run) -> None:
+    ours, theirs = (Model.load(each.weights).network.state_dict() for each in (one, other))
+    for key, tensor in ours.items():
+        assert torch.equal(tensor, theirs[key]), key
