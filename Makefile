@@ -35,8 +35,7 @@ check: install
 	$(BIN)/lint-imports
 
 bench: install
-	$(BIN)/python benchmarks/step.py
-	$(BIN)/python benchmarks/predict.py
+	$(BIN)/python -m benchmarks --docs docs/performance.md
 
 clean:
 	rm -rf build dist .venv

@@ -1,56 +1,105 @@
-"""Two ways to do the same work, measured in turns, each in a process of its own."""
+"""Processes that are measured: each way to do some work in a process of its own, in turns."""
 
 from __future__ import annotations
 
-import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
-WAYS = ("textbook", "lesionsplit")
-
-
-def parser(description: str, **defaults: int) -> argparse.ArgumentParser:
-    """Options that every benchmark has; `--way` is for its own subprocesses."""
-    options = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    options.add_argument("--config", default="small", help="settings, as for `lesionsplit train`")
-    options.add_argument("--rounds", type=int, default=5, help="how often each way is measured, in turns")
-    options.add_argument("--threads", type=int, default=2)
-    for name, value in defaults.items():
-        options.add_argument(f"--{name}", type=int, default=value)
-    options.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
-    return options
+ROOT = Path(__file__).resolve().parents[1]
+MIB = 1 << 20
 
 
-def measure(work: Callable[[], object], slices: int, **facts: object) -> None:
-    """In a subprocess: do the work once to warm up and once for the clock, and print what it took."""
-    work()
+class Ran(NamedTuple):
+    """What a process took."""
+
+    seconds: float
+    peak_mib: float
+    output: str
+
+
+def run(command: Sequence[object], **options: Any) -> Ran:
+    """Run a command at the repository's root and wait for it; what it prints is kept.
+
+    Raises:
+        subprocess.CalledProcessError: it failed.
+    """
     start = time.perf_counter()
-    work()
+    words = [str(word) for word in command]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT, **options) as process:
+        output = process.stdout.read() if process.stdout else ""
+        _, status, usage = os.wait4(process.pid, 0)  # the peak of this child alone
+        process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - start
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, words)
+    return Ran(seconds, usage.ru_maxrss / 1024, output)
+
+
+def measure(work: Callable[[], object], slices: int, *, warm_up: bool = True, **facts: object) -> None:
+    """In a process of its own: do the work once to warm up and once for the clock, and print what it took."""
+    print(json.dumps(measured(work, slices, warm_up=warm_up) | facts))
+
+
+def measured(
+    work: Callable[[], object], slices: int, *, warm_up: bool = True, wait: Callable[[], object] = lambda: None
+) -> dict[str, float]:
+    """What `measure` prints: slices a second by the clock, CPU seconds a slice, and this process' peak memory."""
+    if warm_up:
+        work()
+        wait()
+    start, used = time.perf_counter(), time.process_time()
+    work()
+    wait()
+    seconds, used = time.perf_counter() - start, time.process_time() - used
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"slices_per_second": slices / seconds, "peak_mib": peak, **facts}))
+    return {"slices_per_second": slices / seconds, "cpu_seconds_a_slice": used / slices, "peak_mib": peak}
 
 
-def compare(script: str, rounds: int) -> None:
-    """In the parent: run both ways in turns, and print the middle of each and of the ratios."""
-    found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
+def in_turns(ways: Sequence[str], rounds: int, measure_way: Callable[[str, int], dict[str, Any]]) -> dict[str, Any]:
+    """Measure every way once a round, forwards and backwards in turns, so that a slow minute falls on all alike.
+
+    Args:
+        ways: the yardstick first, ours last.
+        rounds: how many.
+        measure_way: of a way and a round's number, at least ``slices_per_second`` and ``peak_mib``.
+
+    Returns:
+        For each way the middle of what was measured, and how many times the others' speed ours is: the middle, the
+        lowest and the highest of the rounds' own ratios.
+    """
+    found: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
     for number in range(rounds):
-        for way in WAYS if number % 2 == 0 else WAYS[::-1]:
-            done = subprocess.run(
-                [sys.executable, script, *sys.argv[1:], "--way", way], stdout=subprocess.PIPE, text=True, check=True
-            )
-            found[way].append(json.loads(done.stdout))
-    for way, results in found.items():
-        speed, peak = (statistics.median(one[key] for one in results) for key in ("slices_per_second", "peak_mib"))
-        print(f"{way:12} {speed:7.2f} slices/s   peak {peak:6.0f} MiB")
-    pairs = zip(found["lesionsplit"], found["textbook"], strict=True)
-    ratios = sorted(ours["slices_per_second"] / theirs["slices_per_second"] for ours, theirs in pairs)
-    print(f"ratio        {statistics.median(ratios):7.2f} x, {ratios[0]:.2f} to {ratios[-1]:.2f} over {rounds} rounds")
-    for key in found["textbook"][0].keys() - {"slices_per_second", "peak_mib"}:
-        values = [found[way][0][key] for way in WAYS]
-        print(f"{key}: textbook {values[0]}, lesionsplit {values[1]}")
+        for way in ways if number % 2 == 0 else ways[::-1]:
+            found[way].append(measure_way(way, number))
+    ratios = {}
+    for way in ways[:-1]:
+        each = sorted(
+            ours["slices_per_second"] / theirs["slices_per_second"]
+            for ours, theirs in zip(found[ways[-1]], found[way], strict=True)
+        )
+        ratios[way] = {"median": statistics.median(each), "lowest": each[0], "highest": each[-1]}
+    return {
+        "ways": {way: {**several[0], **_medians(several)} for way, several in found.items()},
+        "ratios": ratios,
+        "rounds": rounds,
+    }
+
+
+def _medians(several: list[dict[str, Any]]) -> dict[str, float]:
+    names = ("slices_per_second", "cpu_seconds_a_slice", "peak_mib")
+    return {name: statistics.median(one[name] for one in several) for name in names if name in several[0]}
+
+
+def worker(task: str, way: str, options: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
+    """Measure a task of `benchmarks.tasks` in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.tasks", task, way, json.dumps(options)]
+    measured: dict[str, Any] = json.loads(run(command, env={**os.environ, **environment}).output.splitlines()[-1])
+    return measured

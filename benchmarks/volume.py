@@ -11,14 +11,15 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from rounds import run
 
 from lesionsplit.cases.find import find_cases
 from lesionsplit.volumes.nifti import write_nifti
@@ -40,39 +41,48 @@ def longer(path: Path, slices: int, to: Path) -> Path:
     return to / "longer.nii"
 
 
+def measure(path: Path, out: Path, write: Iterable[str] = ()) -> dict[str, Any]:
+    """Predict a volume in a process of its own: wall, stages, slices, peak memory, what it wrote."""
+    words = [word for kind in write for word in ("--write", kind)]
+    command = [sys.executable, "-m", "lesionsplit", "predict", path.resolve(), "-r", "-o", out.resolve(), *words]
+    ran = run(command, stderr=subprocess.DEVNULL)
+    (manifest,) = out.glob("*/manifest.json")
+    said = json.loads(manifest.read_text())
+    return {
+        "seconds": ran.seconds,
+        "stages": said["seconds"],
+        "shape": said["input"]["shape"],
+        "peak_mib": ran.peak_mib,
+        "written": {file.name: file.stat().st_size for file in sorted(manifest.parent.iterdir())},
+    }
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("volume", type=Path)
     options.add_argument("--slices", type=int)
     options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--json", action="store_true", help="print what was measured as JSON")
     options.add_argument("--write", action="append", default=[], help="only these files, see lesionsplit predict")
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = longer(given.volume, given.slices, Path(folder)) if given.slices else given.volume
-        walls, manifests = [], []
-        for repeat in range(given.repeats):
-            out = Path(folder) / f"out{repeat}"
-            write = [word for kind in given.write for word in ("--write", kind)]
-            start = time.perf_counter()
-            command = [sys.executable, "-m", "lesionsplit", "predict", path, "-r", "-o", out, *write]
-            subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-            walls.append(time.perf_counter() - start)
-            (manifest,) = out.glob("*/manifest.json")
-            manifests.append(json.loads(manifest.read_text()))
-            written = {file.name: file.stat().st_size for file in sorted(manifest.parent.iterdir())}
-        best = int(np.argmin(walls))
-        seconds = manifests[best]["seconds"]
-        columns, rows, slices = manifests[best]["input"]["shape"]
-        print(
-            f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-        )
-        print(f"{slices} slices of {rows} x {columns}: {min(walls):.1f} s (of {given.repeats}: {np.round(walls, 1)})")
-        for stage, took in seconds.items():
-            print(f"  {stage:10s} {took:6.2f} s  {1000 * took / slices:6.1f} ms a slice")
-        print(f"  {'the rest':10s} {walls[best] - sum(seconds.values()):6.2f} s  start, imports, end")
-        print(f"peak memory {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:.0f} MiB")
-        for name, size in written.items():
-            print(f"  {name:18s} {size / 2**20:7.2f} MiB")
+        several = [measure(path, Path(folder) / f"out{repeat}", given.write) for repeat in range(given.repeats)]
+    best = min(several, key=lambda one: one["seconds"])
+    if given.json:
+        print(json.dumps(best))
+        return
+    walls = np.round([one["seconds"] for one in several], 1)
+    columns, rows, slices = best["shape"]
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(f"{slices} slices of {rows} x {columns}: {best['seconds']:.1f} s (of {given.repeats}: {walls})")
+    for stage, took in best["stages"].items():
+        print(f"  {stage:10s} {took:6.2f} s  {1000 * took / slices:6.1f} ms a slice")
+    rest = best["seconds"] - sum(best["stages"].values())
+    print(f"  {'the rest':10s} {rest:6.2f} s  start, imports, end")
+    print(f"peak memory {max(one['peak_mib'] for one in several):.0f} MiB")
+    for name, size in best["written"].items():
+        print(f"  {name:18s} {size / 2**20:7.2f} MiB")
 
 
 if __name__ == "__main__":

@@ -201,3 +201,9 @@ def assert_same_weights(one: Run, other: Run) -> None:
     ours, theirs = (Model.load(each.weights).network.state_dict() for each in (one, other))
     for key, tensor in ours.items():
         assert torch.equal(tensor, theirs[key]), key
+
+
+def test_a_wrong_teacher_leaves_no_run_behind(phantom_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="nothing: no such settings"):
+        train(Run.create(tmp_path / "run", student(Path("nothing"))), phantom_folder, cache=tmp_path / "c", threads=1)
+    assert not (tmp_path / "run").exists()

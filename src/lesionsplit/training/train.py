@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
@@ -18,7 +18,7 @@ from lesionsplit.data.lungs import read_slice
 from lesionsplit.data.table import Label, Table, read_table
 from lesionsplit.errors import DataError, RunError, SettingsError
 from lesionsplit.memory import keep_freed_memory
-from lesionsplit.methods.base import MethodSettings, Teaching, supervision
+from lesionsplit.methods.base import MethodSettings, supervision
 from lesionsplit.model import Model, ModelCard
 from lesionsplit.predictor import Predictor, choose_device
 from lesionsplit.progress import Progress, silent
@@ -75,6 +75,7 @@ def train(
     keep_freed_memory()
     if device == "auto" and "device" in before:
         device = torch.device(before["device"]).type  # to the same bits means on the same kind of device
+    wanted = _settings_of_teachers(run)
     fabric = launch(run.settings, device)
     check_shares(run.settings.training.batch_size, fabric.world_size)
     _not_beyond(run)
@@ -106,7 +107,7 @@ def train(
         alike = partial(
             train, data=data, cache=cache, device=device, threads=threads, progress=progress, watch=watch, say=say
         )
-        teachers = _train_teachers(run, method.teaching, alike, say)
+        teachers = _train_teachers(run, wanted, alike, say)
         if teachers is None:
             return Trained(network=method.build_network(), step=0, finished=False)
         slices = taught(
@@ -146,27 +147,43 @@ def launch(settings: RunSettings, device: str) -> Fabric:
     return fabric
 
 
-def _train_teachers(
-    run: Run, teaching: Teaching, alike: Callable[[Run], Trained], say: Callable[[str], None]
-) -> list[Path] | None:
-    """The weights of a run's teachers; trained, or gone on with, where they are not yet. None: stopped.
+def _settings_of_teachers(run: Run) -> dict[str, RunSettings | None]:
+    """What a run's teachers are trained with, by name; None of those that are files of weights.
 
     Raises:
-        SettingsError: a teacher has teachers itself, or is to be trained on masks.
+        SettingsError: there are no settings of that name, a teacher has teachers itself, or is to be trained on masks.
+        WeightsError: there is no such file of weights, or it is broken.
     """
-    weights = []
-    for number, name in enumerate(teaching.teachers, 1):
+    found: dict[str, RunSettings | None] = {}
+    for name in run.settings.method.teaching.teachers if run.settings.method.teaching is not None else ():
         if name.endswith(".safetensors"):
-            weights.append(Path(name))
+            refuse_masks(name, Model.load(Path(name)).card.method)
+            found[name] = None
             continue
-        folder = run.folder / TEACHERS / f"{number}-{Path(name).stem}"
         settings = read_config(name, [f"seed={run.settings.seed}"])
         if settings.method.teaching is not None:
             raise SettingsError(f"method.teaching.teachers: {name!r} has teachers itself; name those instead")
         refuse_masks(name, settings.method)
+        found[name] = settings
+    return found
+
+
+def _train_teachers(
+    run: Run,
+    wanted: Mapping[str, RunSettings | None],
+    alike: Callable[[Run], Trained],
+    say: Callable[[str], None],
+) -> list[Path] | None:
+    """The weights of a run's teachers; trained, or gone on with, where they are not yet. None: stopped."""
+    weights = []
+    for number, (name, settings) in enumerate(wanted.items(), 1):
+        if settings is None:
+            weights.append(Path(name))
+            continue
+        folder = run.folder / TEACHERS / f"{number}-{Path(name).stem}"
         teacher = Run.open(folder) if (folder / SETTINGS).is_file() else Run.create(folder, settings)
         if not teacher.finished():
-            say(f"teacher {number} of {len(teaching.teachers)}: {name}, in {folder}")
+            say(f"teacher {number} of {len(wanted)}: {name}, in {folder}")
             if not alike(teacher).finished:
                 return None
         weights.append(teacher.weights)
