@@ -31,7 +31,9 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=3, help="how often each way is measured, in turns")
     options.add_argument("--threads", type=int, default=os.cpu_count(), help="of the CPU")
     options.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    options.add_argument("--only", nargs="+", metavar="GROUP", help="step, epoch, predict, difference, ...")
+    options.add_argument(
+        "--only", nargs="+", metavar="GROUP", help="step, epoch, predict, difference, evaluate, start, volume, wide"
+    )
     options.add_argument("--quick", action="store_true", help="fewer and smaller, to see that it runs")
     options.add_argument("--wide", action="store_true", help="one step at the paper's full width, too: 11 GB, minutes")
     options.add_argument("--volume", type=Path, help="a chest CT for `lesionsplit predict`, its files or their folder")
@@ -95,11 +97,9 @@ def has_gpu() -> bool:
 
 def draw_slices() -> None:
     """The phantom's slices, once."""
-    from lesionsplit.phantom.study import PhantomSettings, write_phantom
-
     if not PHANTOM.is_dir():
-        PHANTOM.parent.mkdir(parents=True, exist_ok=True)
-        write_phantom(PHANTOM, PhantomSettings(normal=32, lesion=32, size=512))
+        command = [sys.executable, "-m", "lesionsplit", "phantom", PHANTOM, "--normal", "32", "--lesion", "32"]
+        subprocess.run([*command, "--size", "512"], check=True)
 
 
 def engines(plan: Plan) -> str:

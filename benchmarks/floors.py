@@ -8,33 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
+from benchmarks.task import Rates, Work
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
-
-
-class Rates(NamedTuple):
-    """Of a device, measured."""
-
-    macs: float
-    """Multiply-adds a second of a large matrix product."""
-
-    bytes: float
-    """A second, read and written, of a large copy."""
-
-
-class Work(NamedTuple):
-    """What there is to do in one run."""
-
-    macs: float
-    bytes: float
-
-    def floor(self, rates: Rates) -> float:
-        """Seconds it takes at least."""
-        return max(self.macs / rates.macs, self.bytes / rates.bytes)
 
 
 def measure_rates(device: str = "cpu", dtype: torch.dtype = torch.float32, size: int = 2048) -> Rates:

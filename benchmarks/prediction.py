@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmarks.floors import Work, count
-from benchmarks.task import CUT, OURS, Task
+from benchmarks.floors import count
+from benchmarks.task import CUT, OURS, Task, Work
 from benchmarks.training import BATCH, settings_of
 from PIL import Image
 from torch import Tensor, nn

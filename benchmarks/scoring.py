@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.floors import Work
-from benchmarks.task import OURS, Task
+from benchmarks.task import OURS, Task, Work
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from lesionsplit.data.lungs import read_slice

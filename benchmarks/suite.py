@@ -66,7 +66,8 @@ def rows(plan: Plan) -> Iterator[Row]:
         yield from _commands(plan)
     if plan.wide:  # a step is all that can be waited for
         once = plan._replace(rounds=1)
-        yield _compared(once, "step", _size(FULL, 256), steps=1, warm_up=False, ways=(TEXTBOOK, OURS))
+        wide = _compared(once, "step", _size(FULL, 256), steps=1, warm_up=False, ways=(TEXTBOOK, OURS))
+        yield wide._replace(group="wide")
 
 
 def _width(channels: list[int] | None) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.floors import Rates, Work
-from benchmarks.task import CUT, OURS, TEXTBOOK
+from benchmarks.task import CUT, OURS, TEXTBOOK, Rates, Work
 
 TITLES = {
     "step": "A training step, 8 slices of each label",
+    "wide": "The first training step at the paper's full width",
     "epoch": "A training epoch, nothing prepared",
     "predict": "Prediction, slices of 512 x 512 from arrays to results",
     "evaluate": "Evaluation against three annotators",

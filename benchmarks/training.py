@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarks.floors import Work, count
-from benchmarks.task import CUT, OURS, Task
+from benchmarks.floors import count
+from benchmarks.task import CUT, OURS, Task, Work
 from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader

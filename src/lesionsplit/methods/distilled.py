@@ -6,8 +6,8 @@ et al. 2015), so that the student ranks pixels as they do. In slices labelled no
 nothing, whatever the teachers say: the labels know better. Into half of those lesions are drawn, severer than the
 slices of train show; what they are is known.
 
-The network is the denoiser of `diffusion` with another last layer, and begins with its weights: what it knows of
-slices with lesion and without took a score's teacher twelve passes to say, and the student says it in one.
+The network is the denoiser of `diffusion` with another last layer, and begins with its weights. What that takes twelve
+passes to say, the student says in one.
 
 To change a term of the loss, change `objective`; how teachers are brought together, `training.teaching.believed`.
 """
