@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from lesionsplit.methods import synthesis
 from lesionsplit.methods.synthesis import Calibration, score
 from lesionsplit.model import Model
 from lesionsplit.phantom.study import PhantomSettings, draw_series
-from lesionsplit.synthesis.fields import blur, clouds, lungs_of, study
+from lesionsplit.synthesis.fields import lungs_of
 
 SHARES = (0.3, 0.5, 0.7, 0.9)
 """Of the lung that is lesion."""
@@ -32,18 +34,17 @@ def on_canvas(images: list[Grey]) -> torch.Tensor:
     return card.normalisation.apply(torch.from_numpy(np.stack(placed)).unsqueeze(1))
 
 
-def replaced(normal: torch.Tensor, share: float, opacity: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Normal slices of whose lungs a share, from the back on with a ragged edge, is patchy lesion; and where."""
-    torch.manual_seed(0)
-    field = study(normal)
-    first = torch.where(field.lungs > 0, field.behind + 0.6 * clouds(normal, 20), -torch.inf)
-    count = (share * field.lungs.sum(dim=(1, 2, 3))).long()
-    last = torch.stack([one.flatten().sort(descending=True).values[k - 1] for one, k in zip(first, count, strict=True)])
-    lesion = first >= last.view(-1, 1, 1, 1)
-    patchy = (1 + 0.25 * clouds(normal, 8) + 0.15 * clouds(normal, 3)).clip(0.3, 1.7)
-    dense = field.parenchyma + 0.9 * (field.dense - field.parenchyma)
-    ill = normal + opacity * patchy * blur(lesion.float(), 0.7) * (dense - blur(normal, 1.0)).clip(min=0)
-    return torch.where(field.lungs > 0, ill.clip(max=1), normal), lesion
+def _script() -> ModuleType:
+    """benchmarks/severe.py, which prints what is asserted here."""
+    spec = spec_from_file_location("severe", Path(__file__).parents[2] / "benchmarks/severe.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+replaced = _script().replaced
 
 
 @pytest.fixture(scope="module")

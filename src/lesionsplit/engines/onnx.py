@@ -29,7 +29,8 @@ def save(program: ExportedProgram, stamp: Stamp, path: Path) -> None:
         whole = torch.onnx.export(
             program, (), input_names=[INPUT], output_names=list(outputs(program)), dynamo=True, verbose=False
         )
-    assert whole is not None  # noqa: S101  # it is None only without `dynamo`
+    if whole is None:  # as torch only does without `dynamo`
+        raise RuntimeError("torch gave back no ONNX program")
     whole.model.metadata_props[KEY] = stamp.to_json()
     whole.save(str(path))
 

@@ -9,6 +9,7 @@ from msgspec import Meta
 from torch import Tensor, nn
 
 from lesionsplit.data.sampling import Batch
+from lesionsplit.errors import SettingsError
 from lesionsplit.losses import Terms
 from lesionsplit.settings import Settings
 
@@ -40,6 +41,10 @@ class Teaching(Settings, frozen=True):
     doubt: Annotated[float, Meta(gt=0)] = 2.0
     """A teacher is half sure of a pixel whose score is this many times the teacher's stored threshold, which normal
     lung seldom reaches."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.teachers)) < len(self.teachers):
+            raise SettingsError("method.teaching.teachers: names a teacher twice; name each once")
 
 
 class Method(Protocol):
