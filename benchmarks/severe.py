@@ -1,9 +1,9 @@
-"""Is severe disease found? `python benchmarks/severe.py DATA WEIGHTS...`
+"""Whether severe disease is found: `python benchmarks/severe.py DATA WEIGHTS ...`.
 
-Into every 18th normal slice of val, of more than a thin crescent of lung, disease is put over 10 to 90 % of the lung, at
-three opacities; printed is the mean score in it, and the share of what was put there that the healthy version takes
-off. Then, on every third slice with lesion of val, average precision and best Dice (pooled, whole frame at 256) against
-the first two annotators: what the last rows of docs/research-log.md and the ablations of docs/results.md were chosen by.
+Into every 18th normal slice of val, of more than a thin crescent of lung, disease is put over 10 to 90 % of the lung,
+at three opacities; printed is the mean score in it, and the share of what was put there that the healthy version takes
+off. Then, on every third slice with lesion of val, average precision and best Dice (pooled, whole frame at 256)
+against the first two annotators: what chose the default, in the last rows of docs/research-log.md.
 """
 
 from __future__ import annotations
