@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +15,7 @@ from lesionsplit.data.augment import Augmentation
 from lesionsplit.data.normalise import Normalisation
 from lesionsplit.data.placement import PlacementSettings
 from lesionsplit.data.table import Table, read_table
+from lesionsplit.memory import give_back_memory
 from lesionsplit.methods.decomposition import DecompositionSettings, Objective, Optimisation
 from lesionsplit.model import Model, ModelCard
 from lesionsplit.networks.critic import CriticSettings
@@ -26,6 +29,14 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)  # tests run side by side
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _memory_goes_back() -> Iterator[None]:
+    """What a module's tests have used: commands keep it (`memory.keep_freed_memory`), and workers run for long."""
+    yield
+    gc.collect()
+    give_back_memory()
 
 
 @pytest.fixture(scope="session")

@@ -76,6 +76,15 @@ def test_batches_are_in_network_grey() -> None:
     torch.testing.assert_close(batch.normal, torch.full((2, 1, 4, 4), 0.5 / 0.75))
 
 
+def test_16_bit_slices_keep_all_of_their_levels(slices: PreparedSlices) -> None:
+    levels = np.array([0, 1, 2, 3, 4, 5, 6, 255, 32767, 32768, 40000, 65535], np.uint16)  # some use the highest bit
+    images = np.repeat(levels, 16).reshape(-1, 4, 4)
+    images.flags.writeable = False  # as a memory map is
+    batch = Sampler(replace(slices, images=images), STILL, batch_size=5, seed=0).draw(0)
+    drawn = {round(float(one[0, 0, 0]) * 65535, 2) for one in batch.lesion}  # a round of all five
+    assert drawn == {float(level) for level in levels[NORMALS:]}
+
+
 def test_without_outlines_a_batch_has_none(slices: PreparedSlices) -> None:
     assert Sampler(slices, Augmentation(), batch_size=2, seed=0).draw(0).outlined is None
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -94,7 +95,15 @@ def test_the_file_says_what_it_is(exported: Path, kind: Format, weights: Path) -
     assert stamp["weights"] == digest(weights)
     assert stamp["precision"] == "fp32"
     assert stamp["made_with"]["torch"] == torch.__version__
-    assert run_file(exported).card == Model.load(weights).card
+    engine = run_file(exported)
+    assert engine.card == Model.load(weights).card
+    assert (
+        engine.name
+        == {
+            "onnx": f"onnxruntime {version('onnxruntime')}, fp32",
+            "openvino": f"openvino {version('openvino')}, fp32",
+        }[kind]
+    )
 
 
 def test_predictions_are_the_same(exported: Path, weights: Path, kind: Format, slices: list[LungSlice]) -> None:

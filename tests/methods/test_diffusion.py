@@ -176,6 +176,16 @@ def test_a_slice_scores_the_same_alone_and_in_a_batch(reading: str, kind: str) -
     torch.testing.assert_close(whole.healthy[1:2], alone.healthy, rtol=1e-4, atol=1e-5)
 
 
+def test_mirrored_is_the_mean_with_the_mirror_image() -> None:
+    settings = msgspec.structs.replace(SETTINGS, reading="counterfactual", sampling_steps=2)
+    made, images = method(settings), batch().images
+    here, there = (settings.read(made.network, one) for one in (images, images.flip(3)))
+    both = msgspec.structs.replace(settings, mirrored=True).read(made.network, images)
+    torch.testing.assert_close(both.score, (here.score + there.score.flip(3)) / 2)
+    torch.testing.assert_close(both.healthy, (here.healthy + there.healthy.flip(3)) / 2)
+    assert not torch.allclose(here.score, both.score)
+
+
 def test_the_canvas_must_suit_the_network() -> None:
     assert SETTINGS.stride == 4
     assert DiffusionSettings().stride == 16

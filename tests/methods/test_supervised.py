@@ -11,19 +11,19 @@ from sklearn.metrics import average_precision_score
 
 from lesionsplit.data.augment import Augmentation
 from lesionsplit.data.cache import prepare
+from lesionsplit.data.normalise import SPREAD
 from lesionsplit.data.placement import PlacementSettings
 from lesionsplit.data.sampling import Batch, Sampler
 from lesionsplit.data.table import Table
 from lesionsplit.errors import DataError
 from lesionsplit.images import as_float
-from lesionsplit.methods.base import bare
 from lesionsplit.methods.supervised import SupervisedMethod, SupervisedSettings, objective
-from lesionsplit.networks.additive import Additive, AdditiveSettings
+from lesionsplit.networks.denoiser import Condition, DenoiserSettings
 from lesionsplit.synthesis.scanner import ScannerSettings
 
 SETTINGS = SupervisedSettings(
     annotator="a",
-    network=AdditiveSettings(channels=(4, 6)),
+    network=DenoiserSettings(channels=(4, 6), embedding=8),
     scanner=ScannerSettings(sharpness=0.0, noise=0.0),
     warm_up=2,
 )
@@ -47,11 +47,18 @@ def batch() -> Batch:
     return Batch(normal, lesion, outlined)
 
 
+def plainly(network: torch.nn.Module, images: torch.Tensor, lungs: torch.Tensor) -> torch.Tensor:
+    """What the denoiser draws of slices on its own scale, told that they are without noise and with lesion."""
+    told = torch.full((len(images),), int(Condition.LESION))
+    drawn: torch.Tensor = network(images * SPREAD, lungs, torch.zeros(len(images)), told)
+    return drawn
+
+
 def test_the_terms_are_cross_entropy_and_overlap_inside_the_lungs() -> None:
     logit = torch.tensor([[[[0.0, 2.0], [-1.0, 9.0]]]])
     outlined = torch.tensor([[[[0.0, 1.0], [1.0, 0.0]]]])
     lungs = torch.tensor([[[[1.0, 1.0], [1.0, 0.0]]]])  # the worst mistake is outside of them
-    terms = objective(Additive(logit, torch.zeros(1, 1, 2, 2)), outlined, lungs)
+    terms = objective(logit, outlined, lungs)
     chance = 1 / (1 + np.exp(-np.array([0.0, 2.0, -1.0])))
     assert terms["extent"].item() == pytest.approx(-np.log([1 - chance[0], chance[1], chance[2]]).mean(), rel=1e-6)
     expected = 1 - (2 * chance[1:].sum() + 1) / (chance.sum() + 2 + 1)
@@ -59,12 +66,12 @@ def test_the_terms_are_cross_entropy_and_overlap_inside_the_lungs() -> None:
 
 
 def test_an_outline_outside_the_lungs_counts_for_nothing() -> None:
-    parts = Additive(torch.randn(1, 1, 4, 4), torch.zeros(1, 1, 4, 4))
+    logit = torch.randn(1, 1, 4, 4)
     lungs, outlined = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)
     lungs[..., :2] = 1
     beyond = outlined.clone()
     beyond[..., 2:] = 1
-    assert objective(parts, outlined, lungs) == objective(parts, beyond, lungs)
+    assert objective(logit, outlined, lungs) == objective(logit, beyond, lungs)
 
 
 def test_the_step_is_that_of_a_plain_implementation() -> None:
@@ -77,7 +84,7 @@ def test_the_step_is_that_of_a_plain_implementation() -> None:
     lungs = torch.ones_like(images)
     lungs[:, :, :1] = 0
     outlined = torch.cat([torch.zeros(2, 1, 16, 16), data.outlined]) * lungs
-    logit = twin.network(images).logit
+    logit = plainly(twin.network, images, lungs)
     chance = logit.sigmoid() * lungs
     loss = F.binary_cross_entropy_with_logits(logit[lungs > 0], outlined[lungs > 0])
     loss = loss + 1 - (2 * (chance * outlined).sum() + 1) / (chance.sum() + outlined.sum() + 1)
@@ -94,7 +101,10 @@ def test_slices_are_given_back_as_their_own_healthy_versions() -> None:
     images = batch().lesion
     reading = SETTINGS.read(made.network, images)
     assert torch.equal(reading.healthy, images)
-    torch.testing.assert_close(reading.score, bare(made.network).both_ways(images).chance)
+    lungs = torch.ones_like(images)
+    lungs[:, :, 0] = 0
+    there = plainly(made.network, images.flip(3), lungs).flip(3)
+    torch.testing.assert_close(reading.score, ((plainly(made.network, images, lungs) + there) / 2).sigmoid())
 
 
 def test_without_outlines_there_is_nothing_to_learn_from() -> None:
@@ -109,7 +119,7 @@ def test_it_learns_where_an_annotator_outlines(tmp_path: Path, phantom: Table) -
     slices = prepare(given.split("train"), placement, annotator="b", folder=tmp_path)
     sampler = Sampler(slices, Augmentation(), batch_size=4, seed=0)
     made = method(
-        SupervisedSettings(annotator="b", network=AdditiveSettings(channels=(8, 12, 16), openings=()), warm_up=5)
+        SupervisedSettings(annotator="b", network=DenoiserSettings(channels=(8, 12, 16), embedding=8), warm_up=5)
     )
     for number in range(60):
         made.step(sampler.draw(number), number)

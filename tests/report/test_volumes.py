@@ -13,6 +13,7 @@ import highdicom as hd
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 from lesionsplit.cases.find import find_cases
 from lesionsplit.dicom.deidentify import Pseudonyms
@@ -83,6 +84,7 @@ def test_all_files_are_written_and_agree(tmp_path: Path, series: Path) -> None:
     assert numbers["regions"][0]["lesion_ml"] == pytest.approx(lesion.sum() * np.prod(SPACING) / 1000)
     assert set(manifest["files"]) == {path.name for path in folder.iterdir()} - {"manifest.json"}
     assert len(manifest["input"]["SOPInstanceUIDs"]) == SMALL[2]
+    assert manifest["engine"] == f"torch {torch.__version__} on cpu"
     assert set(manifest["seconds"]) == {"reading", "lungs", "lesions", "numbers", "writing"}
     assert "series" in (folder / "report.html").read_text()
 

@@ -49,7 +49,7 @@ STUDY = from_table(
             {
                 "name": "upper",
                 "config": "supervised",
-                "method": {"annotator": "b", "network": {"channels": [4, 6], "openings": []}},
+                "method": {"annotator": "b", "network": {"channels": [4, 6]}},
                 "seeds": [0],
             },
         ],

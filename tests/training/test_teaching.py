@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
+from msgspec.structs import replace
 
 from lesionsplit.data.augment import Augmentation
 from lesionsplit.data.cache import prepare
@@ -28,8 +28,8 @@ from lesionsplit.run import Run, RunSettings, TrainingSettings
 from lesionsplit.settings import to_toml
 from lesionsplit.training.loop import begin
 from lesionsplit.training.record import Measurement
-from lesionsplit.training.teaching import believed, taught
-from lesionsplit.training.train import train
+from lesionsplit.training.teaching import Teacher, believed, taught
+from lesionsplit.training.train import _wanted_teachers, train
 
 PLACEMENT = PlacementSettings(rows=32, columns=48, frame=56)
 LITTLE = TrainingSettings(steps=4, batch_size=4, ema_decay=0.5, log_every=2, checkpoint_every=2, picture_every=100)
@@ -75,6 +75,12 @@ def test_a_teacher_is_half_sure_at_so_many_times_its_threshold() -> None:
     np.testing.assert_allclose(believed(scores, [0.1, 0.5], doubt=2.0), [0, 0.25, (0.9 + 0.5) / 2], rtol=1e-6)
 
 
+def test_votes_are_weights_of_the_mean() -> None:
+    scores = [np.array([0.4], np.float32), np.array([0.0], np.float32)]
+    assert believed(scores, [0.2, 0.2], 2.0, [3.0, 1.0]) == pytest.approx([0.5 * 3 / 4])
+    np.testing.assert_array_equal(believed(scores, [0.2, 0.2], 2.0, [1.0, 1.0]), believed(scores, [0.2, 0.2], 2.0))
+
+
 def test_what_all_teachers_agree_on_is_believed_whatever_their_scales() -> None:
     score = np.linspace(0, 1, 11, dtype=np.float32)
     together = believed([score, score / 10], [0.3, 0.03], doubt=3.0)
@@ -91,6 +97,18 @@ def test_the_teacher_is_trained_first_with_the_seed_of_its_student(run: Run, tin
     assert card.method == run.settings.method
 
 
+def test_each_of_several_seeds_has_seeds_of_teachers_of_its_own(tmp_path: Path, teacher_settings: Path) -> None:
+    def seeds(seed: int) -> list[int]:
+        settings = student(teacher_settings, teacher_settings.with_name("other.toml"))
+        method = replace(settings.method, teaching=replace(settings.method.teaching, seeds=3))
+        wanted = _wanted_teachers(Run.create(tmp_path / str(seed), replace(settings, seed=seed, method=method)))
+        return [one.settings.seed for one in wanted if one.settings is not None]
+
+    teacher_settings.with_name("other.toml").write_text(teacher_settings.read_text())
+    assert seeds(0) == [0, 1, 2, 0, 1, 2]
+    assert seeds(2) == [6, 7, 8, 6, 7, 8]
+
+
 def test_findings_are_what_predict_says_of_a_slice(run: Run, phantom: Table) -> None:
     table = phantom.without_masks().split("train")
     slices = prepare(table, PLACEMENT, folder=run.folder.parent / "cache")
@@ -99,7 +117,7 @@ def test_findings_are_what_predict_says_of_a_slice(run: Run, phantom: Table) -> 
     (kept,) = (run.folder / "teachers").glob("findings-*.npy")
     before = kept.stat().st_mtime_ns
     with_findings = taught(
-        slices, table, PLACEMENT, teachers=[teacher.weights], doubt=2.0, folder=kept.parent, fabric=fabric
+        slices, table, PLACEMENT, teachers=[Teacher(teacher.weights)], doubt=2.0, folder=kept.parent, fabric=fabric
     )
     assert kept.stat().st_mtime_ns == before  # read once
     assert with_findings.findings is not None
@@ -123,7 +141,7 @@ def test_other_teachers_other_findings(run: Run, phantom: Table) -> None:
 
     def names(doubt: float) -> set[str]:
         weights, fabric = teacher_of(run).weights, Fabric(accelerator="cpu", devices=1)
-        taught(slices, table, PLACEMENT, teachers=[weights], doubt=doubt, folder=folder, fabric=fabric)
+        taught(slices, table, PLACEMENT, teachers=[Teacher(weights)], doubt=doubt, folder=folder, fabric=fabric)
         return {path.name for path in folder.iterdir()}
 
     first, second = names(2.0), names(4.0)
@@ -162,14 +180,14 @@ def test_stopped_while_the_teacher_learns_and_continued_it_is_unbroken(
 ) -> None:
     def interrupt(measured: Measurement) -> None:
         if measured.step == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)  # to this very thread, at once
 
     said: list[str] = []
     cache = run.folder.parent / "cache"
     made = Run.create(tmp_path / "run", student(teacher_settings))
     stopped = train(made, phantom_folder, cache=cache, threads=1, watch=lambda _: interrupt, say=said.append)
     assert (stopped.finished, stopped.step) == (False, 0)
-    assert said == [f"teacher 1 of 1: {teacher_settings}, in {tmp_path / 'run' / 'teachers' / '1-critic'}"]
+    assert said == [f"teacher 1 of 1: {teacher_settings}, seed 3, in {tmp_path / 'run' / 'teachers' / '1-critic'}"]
     assert train(Run.open(tmp_path / "run"), phantom_folder, cache=cache).finished
     assert_same_weights(made, run)
 
@@ -177,7 +195,7 @@ def test_stopped_while_the_teacher_learns_and_continued_it_is_unbroken(
 def test_nobody_learns_from_who_has_seen_masks(run: Run, phantom_folder: Path, tmp_path: Path) -> None:
     bound = RunSettings(
         placement=PLACEMENT,
-        method=SupervisedSettings(annotator="a", network=AdditiveSettings(channels=(4, 6))),
+        method=SupervisedSettings(annotator="a", network=DenoiserSettings(channels=(4, 6), embedding=8)),
         training=LITTLE,
     )
     (tmp_path / "bound.toml").write_text(to_toml(bound))

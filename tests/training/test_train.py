@@ -30,6 +30,7 @@ from lesionsplit.methods.supervised import SupervisedSettings
 from lesionsplit.methods.synthesis import SelfTraining, SynthesisSettings
 from lesionsplit.model import Model
 from lesionsplit.networks.additive import AdditiveSettings
+from lesionsplit.networks.denoiser import DenoiserSettings
 from lesionsplit.run import Run, RunSettings
 from lesionsplit.settings import to_toml
 from lesionsplit.training import train as training
@@ -96,7 +97,7 @@ def test_stopped_and_resumed_is_unbroken(
 
     def interrupt(measured: Measurement) -> None:
         if measured.step == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
 
     stopped = train(
         Run.create(folder, changed(tiny)),
@@ -165,7 +166,7 @@ WEAK = {
 
 
 def supervised(settings: RunSettings, annotator: str) -> RunSettings:
-    method = SupervisedSettings(annotator=annotator, network=AdditiveSettings(channels=(4, 6)))
+    method = SupervisedSettings(annotator=annotator, network=DenoiserSettings(channels=(4, 6), embedding=8))
     return msgspec.structs.replace(settings, method=method)
 
 
@@ -273,7 +274,7 @@ def test_an_upper_bound_stopped_and_resumed_is_unbroken(
 ) -> None:
     def interrupt(measured: Measurement) -> None:
         if measured.step == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
 
     run = Run.create(tmp_path / "run", supervised(tiny, "b"))
     assert not train(run, phantom_folder, cache=tmp_path / "cache", threads=1, watch=lambda _: interrupt).finished

@@ -24,7 +24,7 @@ FILE = click.Path(path_type=Path)
 @click.argument("inputs", nargs=-1, required=True, type=FILE, metavar="INPUT...")
 @click.option("--out", "-o", type=FILE, required=True, help="Folder for the results.")
 @click.option("--recursive", "-r", is_flag=True, help="Every series and volume below the folders given.")
-@click.option("--weights", type=FILE, help="A weights file.  [default: the one in the package]")
+@click.option("--weights", type=FILE, help="A weights file, or one of `export`.  [default: the package's]")
 @click.option("--threshold", type=float, help="Lowest score that counts as lesion.  [default: the one in the weights]")
 @click.option(
     "--intensity",

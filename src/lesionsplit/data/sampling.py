@@ -7,6 +7,7 @@ saved for a resumed run to draw what an unbroken one would have drawn.
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from lesionsplit.data.augment import Augmentation
 from lesionsplit.data.cache import PreparedSlices
-from lesionsplit.images import Grey, full_scale
+from lesionsplit.images import Grey
 
 
 class Taught(NamedTuple):
@@ -93,6 +94,14 @@ class Sampler:
         self.seed = seed
         self.rank = rank
         self.device = device
+        stored: list[Grey] = [slices.images]
+        self._greys = 1
+        if slices.outlines is not None:
+            stored.append(slices.outlines)
+        elif slices.findings is not None:
+            stored += [slices.findings.healthy, slices.findings.chance]
+            self._greys = 2  # slices and their healthy versions change alike
+        self._stored = [_at_hand(one, torch.device(device)) for one in stored]
         self._positions = [slices.where(lesion=lesion) for lesion in (False, True)]
         self._order = [Shuffled(len(at), (seed, label)) for label, at in enumerate(self._positions)]
 
@@ -106,13 +115,8 @@ class Sampler:
             [at[order.stretch(start, self.share)] for at, order in zip(self._positions, self._order, strict=True)]
         )
         generator = torch.Generator().manual_seed(derive_seed(self.seed, step, self.rank))
-        stored, greys = [self.slices.images], 1
-        if self.slices.outlines is not None:
-            stored.append(self.slices.outlines)
-        elif self.slices.findings is not None:
-            stored, greys = [*stored, self.slices.findings.healthy, self.slices.findings.chance], 2
-        read = torch.cat([self._read(one, chosen) for one in stored], dim=1)
-        grey, *others = self.augmentation.apply(read, generator, greys).chunk(len(stored), dim=1)
+        read = torch.cat([_read(one, torch.from_numpy(chosen), self.device) for one in self._stored], dim=1)
+        grey, *others = self.augmentation.apply(read, generator, self._greys).chunk(len(self._stored), dim=1)
         normal, lesion = self.slices.normalisation.apply(grey).chunk(2)
         batch = Batch(normal, lesion)
         if self.slices.outlines is not None:
@@ -123,10 +127,26 @@ class Sampler:
             return batch._replace(taught=Taught(chance, self.slices.normalisation.apply(healthy)))
         return batch
 
-    def _read(self, stored: Grey, chosen: npt.NDArray[np.intp]) -> Tensor:
-        """Some of the stored slices as a share of full scale, (B, 1, H, W)."""
-        images = stored[np.sort(chosen)][np.argsort(np.argsort(chosen))]  # read the map in file order
-        return torch.from_numpy(images.astype(np.float32)).unsqueeze(1).to(self.device) / full_scale(images)
+
+def _at_hand(stored: Grey, device: torch.device) -> Tensor:
+    """Stored slices where batches are made of them: in a GPU's memory, if they are at most half of what is free there.
+
+    They stay in 8 or 16 bit: 3800 slices of 256 x 256 are 250 MB, and each step then copies its slices within the
+    GPU. Elsewhere it is the file's memory map, of which a step reads the slices that it needs.
+    """
+    with warnings.catch_warnings(action="ignore"):  # that it is read-only, and is not to be written to: nobody does
+        whole = torch.from_numpy(stored.view(np.int16) if stored.dtype == np.uint16 else stored)
+    if device.type == "cuda" and 2 * whole.nbytes <= torch.cuda.mem_get_info(device)[0]:
+        return whole.to(device)
+    return whole
+
+
+def _read(stored: Tensor, chosen: Tensor, device: torch.device | str) -> Tensor:
+    """Some of the stored slices as a share of full scale, (B, 1, H, W); 16 bit ones lie there with a sign."""
+    taken = stored[chosen.to(stored.device)].unsqueeze(1).to(device)
+    if taken.dtype == torch.int16:
+        return taken.int().bitwise_and(0xFFFF).float() / 0xFFFF
+    return taken.float() / 0xFF
 
 
 def derive_seed(*parts: int) -> int:

@@ -47,6 +47,10 @@ class Engine(Protocol):
     def card(self) -> ModelCard:
         """Of the weights that it runs."""
 
+    @property
+    def name(self) -> str:
+        """What runs them, in words."""
+
     def read(self, canvases: Float) -> Found:
         """Read canvases, (B, 1, H, W), network grey."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,11 @@ class OnnxEngine:
     def card(self) -> ModelCard:
         """Of the weights that were exported."""
         return self.stamp.card
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return f"onnxruntime {version('onnxruntime')}, {self.stamp.precision}"
 
     def read(self, canvases: Float) -> Found:
         """Read canvases, (B, 1, H, W), network grey."""

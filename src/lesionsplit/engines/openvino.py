@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,11 @@ class OpenVinoEngine:
     def card(self) -> ModelCard:
         """Of the weights that were exported."""
         return self.stamp.card
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return f"openvino {version('openvino')}, {self.stamp.precision}"
 
     def read(self, canvases: Float) -> Found:
         """Read canvases, (B, 1, H, W), network grey."""

@@ -22,6 +22,11 @@ class TorchEngine:
         """Of the model."""
         return self.model.card
 
+    @property
+    def name(self) -> str:
+        """In words."""
+        return f"torch {torch.__version__} on {self.device}"
+
     def read(self, canvases: Float) -> Found:
         """Read canvases, (B, 1, H, W), network grey."""
         with torch.inference_mode():

@@ -35,6 +35,13 @@ class Teaching(Settings, frozen=True):
     """Settings of trainings, as `lesionsplit train --config` takes them, which are trained first; or weights files.
     None of them may have seen a mask."""
 
+    votes: tuple[Annotated[float, Meta(gt=0)], ...] = ()
+    """How much the word of each of ``teachers`` counts in where a lesion is, in their order; by default alike."""
+
+    seeds: Annotated[int, Meta(ge=1)] = 1
+    """How many of each of those settings are trained, each with a seed of its own: of n, in a run with seed s, n s to
+    n s + n - 1. The more there are, the less counts what one of them sees by chance."""
+
     begin_as_first: bool = True
     """Whether the student begins with the weights of the first teacher, where the two networks are alike."""
 
@@ -45,6 +52,11 @@ class Teaching(Settings, frozen=True):
     def __post_init__(self) -> None:
         if len(set(self.teachers)) < len(self.teachers):
             raise SettingsError("method.teaching.teachers: names a teacher twice; name each once")
+        if self.votes and len(self.votes) != len(self.teachers):
+            raise SettingsError(
+                f"method.teaching.votes: {len(self.votes)} for {len(self.teachers)} teachers; give each one, or leave "
+                "it empty"
+            )
 
 
 class Method(Protocol):

@@ -6,18 +6,17 @@ are only looked at: a score means the same in every slice.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, cast
+from typing import Annotated, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
-from lightning_fabric import Fabric
 from msgspec import Meta
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
 
 from lesionsplit.data.sampling import Batch
 from lesionsplit.losses import Terms
 from lesionsplit.methods.base import Reading, bare
+from lesionsplit.methods.single import SingleNetworkMethod
 from lesionsplit.networks.residual import ResNet, ResNetSettings, Stage
 from lesionsplit.settings import Settings
 
@@ -110,34 +109,17 @@ def enlarge(evidence: Tensor, images: Tensor) -> Tensor:
     return F.interpolate(evidence, size=images.shape[-2:], mode="bilinear", align_corners=False)
 
 
-class ClassifierMethod:
+class ClassifierMethod(SingleNetworkMethod):
     """Trains the classifier on image labels."""
 
     def __init__(self, settings: ClassifierSettings) -> None:
         self.settings = settings
-        self.network: nn.Module = settings.build_network()
-        self.optimizer: Optimizer = AdamW(
-            self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
-        )
-
-    def setup(self, fabric: Fabric) -> None:
-        """Hand module and optimiser to Fabric, once, before the first step."""
-        self.fabric = fabric
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network, self.optimizer = fabric.setup(self.network, self.optimizer)
-
-    def state(self) -> dict[str, Any]:
-        """Network and optimiser."""
-        return {"network": self.network, "optimizer": self.optimizer}
+        super().__init__(settings.build_network(), settings, weight_decay=settings.weight_decay, steepest=None)
 
     def step(self, batch: Batch, number: int) -> Terms:
         """Learn which half of the batch has lesions."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate * min(1.0, (number + 1) / self.settings.warm_up)
         images = batch.images.contiguous(memory_format=torch.channels_last)
         label = torch.cat([torch.zeros(len(batch.normal)), torch.ones(len(batch.lesion))]).to(images.device)
         loss = F.binary_cross_entropy_with_logits(self.network(images), label)
-        self.optimizer.zero_grad()
-        self.fabric.backward(loss)
-        self.optimizer.step()
+        self.descend(loss, number)
         return {"classification": loss.detach()}

@@ -17,18 +17,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import torch
-from lightning_fabric import Fabric
 from msgspec import Meta
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
 
 from lesionsplit.data.normalise import SPREAD
 from lesionsplit.data.sampling import Batch
 from lesionsplit.losses import Terms
 from lesionsplit.methods.base import Reading
+from lesionsplit.methods.single import SingleNetworkMethod
 from lesionsplit.networks.denoiser import (
     Condition,
     Denoiser,
@@ -93,6 +92,9 @@ class DiffusionSettings(Settings, frozen=True, tag_field="name", tag="diffusion"
     sampling_steps: Count = 4
     """``counterfactual`` only: steps to the level, and as many back."""
 
+    mirrored: bool = False
+    """Whether what is read is the mean with what is read of the mirror image; takes twice as long."""
+
     noise_seed: Annotated[int, Meta(ge=0)] = 0
     """Of the noise in a reading, which is the same for every slice."""
 
@@ -112,6 +114,12 @@ class DiffusionSettings(Settings, frozen=True, tag_field="name", tag="diffusion"
     @torch.no_grad()
     def read(self, network: nn.Module, images: Tensor) -> Reading:
         """Score and healthy version of slices (B, 1, H, W) in network grey."""
+        if not self.mirrored:
+            return self._read(network, images)
+        here, there = self._read(network, images), self._read(network, images.flip(3))
+        return Reading((here.score + there.score.flip(3)) / 2, (here.healthy + there.healthy.flip(3)) / 2)
+
+    def _read(self, network: nn.Module, images: Tensor) -> Reading:
         lungs = lungs_of(images)
         conditions = (Condition.NORMAL, Condition.LESION) if self.heat_map == "contrast" else (Condition.NORMAL,)
         denoise = guided(network, lungs, self.guidance)
@@ -204,38 +212,22 @@ def walk(denoise: Denoise, noisy: Tensor, levels: list[float], condition: Condit
     return noisy
 
 
-class DiffusionMethod:
+class DiffusionMethod(SingleNetworkMethod):
     """Trains the denoiser on slices of both labels."""
 
     def __init__(self, settings: DiffusionSettings) -> None:
         self.settings = settings
-        self.network: nn.Module = settings.build_network()
-        self.optimizer: Optimizer = AdamW(self.network.parameters(), settings.learning_rate, weight_decay=1e-4)
-
-    def setup(self, fabric: Fabric) -> None:
-        """Hand module and optimiser to Fabric, once, before the first step."""
-        self.fabric = fabric
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network, self.optimizer = fabric.setup(self.network, self.optimizer)
-
-    def state(self) -> dict[str, Any]:
-        """Network and optimiser."""
-        return {"network": self.network, "optimizer": self.optimizer}
+        super().__init__(settings.build_network(), settings, steepest=1.0)
 
     def step(self, batch: Batch, number: int) -> Terms:
         """Learn from one batch: the mean square error of v inside the lungs (Ho et al. 2020, eq. 14, for v)."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate * min(1.0, (number + 1) / self.settings.warm_up)
         images = batch.images
         noise = coloured(torch.randn_like(images), self.settings.colour)
         level, condition = draw_levels(images), draw_conditions(batch, self.settings.label_dropout)
         clean, lungs = images * SPREAD, lungs_of(images)
         v = self.network(noised(clean, noise, _each(level)), lungs, level, condition)
         loss = squared_error(v, clean, noise, level, lungs)
-        self.optimizer.zero_grad()
-        self.fabric.backward(loss)
-        self.fabric.clip_gradients(self.network, self.optimizer, max_norm=1.0, error_if_nonfinite=False)
-        self.optimizer.step()
+        self.descend(loss, number)
         return {"denoising": loss.detach()}
 
 

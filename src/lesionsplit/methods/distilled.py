@@ -14,22 +14,21 @@ To change a term of the loss, change `objective`; how teachers are brought toget
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
-from lightning_fabric import Fabric
 from msgspec import Meta
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
 
 from lesionsplit.data.normalise import SPREAD
 from lesionsplit.data.sampling import Batch
 from lesionsplit.errors import DataError
 from lesionsplit.losses import Terms, weighted_sum
 from lesionsplit.methods.base import Reading, Teaching
+from lesionsplit.methods.single import SingleNetworkMethod
 from lesionsplit.networks.additive import AT_FIRST, Additive
-from lesionsplit.networks.denoiser import Condition, Denoiser, DenoiserSettings
+from lesionsplit.networks.denoiser import Denoiser, DenoiserSettings, seen_clean
 from lesionsplit.settings import Settings
 from lesionsplit.synthesis.fields import blur, lungs_of, study
 from lesionsplit.synthesis.lesions import Drawn, LesionSettings, draw_lesions
@@ -88,8 +87,7 @@ class DistilledSettings(Settings, frozen=True, tag_field="name", tag="distilled"
     def build_network(self) -> Denoiser:
         """The network alone, with fresh weights."""
         network = Denoiser(self.network, outputs=2)
-        chance = network.patch**2  # features of the last layer that become the first of the two images
-        nn.init.constant_(network.head.bias[:chance], AT_FIRST)  # type: ignore[index]  # our head has one
+        network.expect(AT_FIRST)
         return network
 
     def read(self, network: nn.Module, images: Tensor) -> Reading:
@@ -101,10 +99,7 @@ class DistilledSettings(Settings, frozen=True, tag_field="name", tag="distilled"
 
 def taken_apart(network: nn.Module, images: Tensor) -> Additive:
     """What the network says of slices, (B, 1, H, W) in network grey: a denoiser that is told there is no noise."""
-    count, device = images.shape[0], images.device  # and not len(), which an exported graph would take for a constant
-    level = torch.zeros(count, device=device)
-    condition = torch.full((count,), int(Condition.LESION), device=device)
-    logit, added = network(images * SPREAD, lungs_of(images), level, condition).chunk(2, dim=1)
+    logit, added = seen_clean(network, images * SPREAD, lungs_of(images)).chunk(2, dim=1)
     return Additive(logit, added)
 
 
@@ -142,23 +137,12 @@ def objective(parts: Additive, chance: Tensor, added: Tensor, lungs: Tensor) -> 
     }
 
 
-class DistilledMethod:
+class DistilledMethod(SingleNetworkMethod):
     """Trains the network on what its teachers find, and on normal slices, in which is nothing but what is drawn."""
 
     def __init__(self, settings: DistilledSettings) -> None:
         self.settings = settings
-        self.network: nn.Module = settings.build_network()
-        self.optimizer: Optimizer = AdamW(self.network.parameters(), settings.learning_rate, weight_decay=1e-4)
-
-    def setup(self, fabric: Fabric) -> None:
-        """Hand module and optimiser to Fabric, once, before the first step."""
-        self.fabric = fabric
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network, self.optimizer = fabric.setup(self.network, self.optimizer)
-
-    def state(self) -> dict[str, Any]:
-        """Network and optimiser."""
-        return {"network": self.network, "optimizer": self.optimizer}
+        super().__init__(settings.build_network(), settings)
 
     def step(self, batch: Batch, number: int) -> Terms:
         """Learn from one batch.
@@ -169,8 +153,6 @@ class DistilledMethod:
         if batch.taught is None:
             raise DataError("no teacher has read the slices; give `fit` those of `training.teaching.taught`")
         settings = self.settings
-        for group in self.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * min(1.0, (number + 1) / settings.warm_up)
         drawn = draw_lesions(batch.normal, settings.drawing.lesions)
         images = torch.cat([drawn.images, batch.lesion])
         lungs = lungs_of(images)
@@ -180,8 +162,5 @@ class DistilledMethod:
             torch.cat([drawn.images - drawn.healthy, batch.lesion - batch.taught.healthy]),
             lungs,
         )
-        self.optimizer.zero_grad()
-        self.fabric.backward(weighted_sum(terms, {name: getattr(settings.objective, name) for name in terms}))
-        self.fabric.clip_gradients(self.network, self.optimizer, max_norm=5.0, error_if_nonfinite=False)
-        self.optimizer.step()
+        self.descend(weighted_sum(terms, {name: getattr(settings.objective, name) for name in terms}), number)
         return {name: term.detach() for name, term in terms.items()}

@@ -18,11 +18,11 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from msgspec import Meta
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
 
 from lesionsplit.data.sampling import Batch
 from lesionsplit.losses import Terms, overlap_loss, weighted_sum
 from lesionsplit.methods.base import Reading, bare
+from lesionsplit.methods.single import SingleNetworkMethod
 from lesionsplit.networks.additive import Additive, AdditiveNet, AdditiveSettings
 from lesionsplit.networks.unet import stride_of
 from lesionsplit.settings import Settings
@@ -194,32 +194,26 @@ def own_findings(parts: Additive, found: Tensor, lungs: Tensor, margin: float) -
     return mean_over(unlike, counts) + overlap_loss(parts.chance * counts, answer * counts)
 
 
-class SynthesisMethod:
+class SynthesisMethod(SingleNetworkMethod):
     """Trains the network on drawn lesions and, later, on its own findings."""
 
     def __init__(self, settings: SynthesisSettings) -> None:
         self.settings = settings
-        self.network: nn.Module = settings.build_network()
-        self.teacher = copy.deepcopy(self.network).requires_grad_(False).eval()
-        self.optimizer: Optimizer = AdamW(self.network.parameters(), settings.learning_rate, weight_decay=1e-4)
+        super().__init__(settings.build_network(), settings)
+        self.teacher: nn.Module = copy.deepcopy(self.network).requires_grad_(False).eval()
 
     def setup(self, fabric: Fabric) -> None:
         """Hand modules and optimiser to Fabric, once, before the first step."""
-        self.fabric = fabric
-        for module in (self.network, self.teacher):
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network, self.optimizer = fabric.setup(self.network, self.optimizer)
-        self.teacher = self.teacher.to(fabric.device)
+        super().setup(fabric)
+        self.teacher.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def state(self) -> dict[str, Any]:
         """Network, its average and the optimiser."""
-        return {"network": self.network, "teacher": self.teacher, "optimizer": self.optimizer}
+        return {**super().state(), "teacher": self.teacher}
 
     def step(self, batch: Batch, number: int) -> Terms:
         """Learn from one batch: lesions drawn into its normal slices and, in time, its slices with lesion."""
         settings = self.settings
-        for group in self.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * min(1.0, (number + 1) / settings.warm_up)
         self._look_at_normals(batch.normal, number)
         own = settings.objective.own * self._trust(number)
         drawn = draw_lesions(batch.normal, settings.lesions)
@@ -239,10 +233,7 @@ class SynthesisMethod:
                 settings.self_training.margin,
             )
             weights["own"] = own
-        self.optimizer.zero_grad()
-        self.fabric.backward(weighted_sum(terms, weights))
-        self.fabric.clip_gradients(self.network, self.optimizer, max_norm=5.0, error_if_nonfinite=False)
-        self.optimizer.step()
+        self.descend(weighted_sum(terms, weights), number)
         self._teach()
         return {name: term.detach() for name, term in terms.items()}
 
@@ -254,7 +245,8 @@ class SynthesisMethod:
     @torch.no_grad()
     def _find(self, images: Tensor) -> Tensor:
         """What the average finds in slices, (B, 1, H, W): logits above what is usual in normal lung."""
-        found: Tensor = self.teacher.both_ways(images).logit - self.teacher.usual
+        teacher = cast(AdditiveNet, self.teacher)
+        found: Tensor = teacher.both_ways(images).logit - teacher.usual
         return found
 
     @torch.no_grad()

@@ -151,6 +151,11 @@ class Denoiser(nn.Module):
         drawn: Tensor = F.pixel_shuffle(self.head(F.silu(self.norm(features))), self.patch)
         return drawn
 
+    def expect(self, value: float) -> None:
+        """Let the untrained network answer ``value`` all over the first image that it draws, instead of 0."""
+        pixels = self.patch**2  # features of the last layer that become that image
+        nn.init.constant_(self.head.bias[:pixels], value)  # type: ignore[index]  # our head has one
+
     def _check(self, image: Tensor) -> None:
         height, width = image.shape[-2:]
         if height % self.stride or width % self.stride:
@@ -158,6 +163,21 @@ class Denoiser(nn.Module):
                 f"placement: the network is given {height} x {width} pixels; with {len(self.falling)} levels and a "
                 f"patch of {self.patch} both sides must be multiples of {self.stride}"
             )
+
+
+def seen_clean(network: nn.Module, images: Tensor, lungs: Tensor) -> Tensor:
+    """What a denoiser, trained to do so, says of slices as they are, (B, outputs, H, W): all noise is told to be gone.
+
+    Args:
+        network: a `Denoiser`.
+        images: (B, 1, H, W), on the denoiser's scale.
+        lungs: (B, 1, H, W), 1 inside, 0 outside.
+    """
+    count, device = images.shape[0], images.device  # and not len(), which an exported graph would take for a constant
+    level = torch.zeros(count, device=device)
+    condition = torch.full((count,), int(Condition.LESION), device=device)
+    said: Tensor = network(images, lungs, level, condition)
+    return said
 
 
 class Block(nn.Module):

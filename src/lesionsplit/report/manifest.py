@@ -47,6 +47,7 @@ class Manifests:
         self.out = out
         self.weights = digest(weights)
         self._card = predictor.model.card
+        self._engine = predictor.engine.name
         self._settings = settings
         self._masked = settings.outputs.pseudonyms is not None
         self._asked = {
@@ -118,6 +119,7 @@ class Manifests:
         return {
             "Software": f"lesionsplit {version('lesionsplit')}",
             "Weights (SHA-256)": self.weights,
+            "Run by": self._engine,
             "Learnt from": self._card.trained.get("supervision", "not said"),
             "Threshold": f"{findings.threshold:.3g}: {self._card.threshold_from}"
             if findings.threshold == self._card.threshold
@@ -156,6 +158,7 @@ class Manifests:
             "settings": self._asked,
             "threshold from": self._card.threshold_from,
             "trained": self._card.trained,
+            "engine": self._engine,
             "lungs from": findings.lungs_from,
             "input": given,
             "files": sorted(file.name for file in folder.iterdir()),

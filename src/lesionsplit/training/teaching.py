@@ -8,20 +8,29 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from lightning_fabric import Fabric
 
 from lesionsplit.data.cache import Findings, PreparedSlices
-from lesionsplit.data.lungs import LungSlice, read_slice
+from lesionsplit.data.lungs import read_slice
 from lesionsplit.data.placement import PlacementSettings
 from lesionsplit.data.table import Table
 from lesionsplit.errors import SettingsError
 from lesionsplit.images import Float, as_float, as_grey
 from lesionsplit.methods.base import MethodSettings, supervision
 from lesionsplit.model import digest
-from lesionsplit.predictor import Prediction, Predictor
+from lesionsplit.predictor import Predictor
 from lesionsplit.progress import Progress, silent
+
+
+class Teacher(NamedTuple):
+    """A network that has learnt already."""
+
+    weights: Path
+    votes: float = 1.0
+    """How much its word counts beside others'."""
 
 
 def taught(
@@ -29,7 +38,7 @@ def taught(
     table: Table,
     placement: PlacementSettings,
     *,
-    teachers: Sequence[Path],
+    teachers: Sequence[Teacher],
     doubt: float,
     folder: Path,
     fabric: Fabric,
@@ -41,7 +50,7 @@ def taught(
         slices: on the student's canvas.
         table: where they come from, in their order.
         placement: how frames are brought to that canvas.
-        teachers: their weights.
+        teachers: who.
         doubt: see `believed`.
         folder: where the findings are kept.
         fabric: device and processes; the first one reads, the others wait.
@@ -51,11 +60,12 @@ def taught(
         WeightsError: a weights file is missing, broken or of another kind.
         DataError: a slice cannot be read.
     """
-    loaded = [Predictor.load(path, device=str(fabric.device)) for path in teachers]
-    key = json.dumps([slices.fingerprint, doubt, *map(digest, teachers)])
+    loaded = [Predictor.load(one.weights, device=str(fabric.device)) for one in teachers]
+    votes = [one.votes for one in teachers]
+    key = json.dumps([slices.fingerprint, doubt, votes, *(digest(one.weights) for one in teachers)])
     path = folder / f"findings-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
     if fabric.is_global_zero and not path.is_file():
-        _read(slices, table, placement, loaded, doubt, path, progress)
+        _read(slices, table, placement, loaded, votes, doubt, path, progress)
     fabric.barrier()
     chance, healthy = np.load(path, mmap_mode="r", allow_pickle=False)
     return replace(slices, findings=Findings(chance, healthy))
@@ -71,22 +81,24 @@ def refuse_masks(name: str, method: MethodSettings) -> None:
         raise SettingsError(f"{name}: is trained on {supervision(method)}; a teacher may know image labels only")
 
 
-def believed(scores: Sequence[Float], thresholds: Sequence[float], doubt: float) -> Float:
+def believed(
+    scores: Sequence[Float], thresholds: Sequence[float], doubt: float, votes: Sequence[float] | None = None
+) -> Float:
     """How sure teachers are together that pixels are lesion, 0 to 1, of the scores' shape.
 
-    The mean over teachers of s**2 / (s**2 + (doubt t)**2): scores of different methods are on scales of their own, but
-    of each the score t is known that a small share of normal lung reaches. No mask is needed. The squares leave
-    little of the haze that a teacher sees all over a slice.
+    The mean over teachers, each with its votes, of s**2 / (s**2 + (doubt t)**2): scores of different methods are on
+    scales of their own, but of each the score t is known that a small share of normal lung reaches. No mask is
+    needed. The squares leave little of the haze that a teacher sees all over a slice.
 
     Args:
         scores: a teacher each, 0 to 1, all of one shape.
         thresholds: t, a teacher each.
         doubt: how many times t a score must be for a teacher to be half sure.
+        votes: how much a teacher's word counts, a teacher each; by default alike.
     """
     squares = [(score**2, (doubt * threshold) ** 2) for score, threshold in zip(scores, thresholds, strict=True)]
     sure = [score / (score + half) for score, half in squares]
-    mean: Float = np.mean(sure, axis=0, dtype=np.float32)
-    return mean
+    return np.average(sure, axis=0, weights=votes).astype(np.float32)
 
 
 def _read(
@@ -94,6 +106,7 @@ def _read(
     table: Table,
     placement: PlacementSettings,
     teachers: Sequence[Predictor],
+    votes: Sequence[float],
     doubt: float,
     path: Path,
     progress: Progress,
@@ -108,19 +121,11 @@ def _read(
         rows = [table.slices[at] for at in chosen]
         read = zip(*(teacher.predict_stream(map(read_slice, rows)) for teacher in teachers), strict=True)
         for at, row, found in zip(chosen, rows, progress(read, len(rows), "Teachers read"), strict=True):
-            one = _on_canvas(read_slice(row), found, placement, [teacher.threshold for teacher in teachers], doubt)
-            findings[:, at] = [as_grey(part, slices.images.dtype) for part in one]
+            chance = believed([one.score for one in found], [one.threshold for one in teachers], doubt, votes)
+            healthy: Float = np.mean([as_float(one.healthy) for one in found], axis=0, dtype=np.float32)
+            placed = placement.place(read_slice(row).lungs)
+            findings[:, at] = [as_grey(placed.apply(part), slices.images.dtype) for part in (chance, healthy)]
         findings.flush()
         beside.rename(path)
     finally:  # after an error or Ctrl-C nothing half made stays
         beside.unlink(missing_ok=True)
-
-
-def _on_canvas(
-    one: LungSlice, found: Sequence[Prediction], placement: PlacementSettings, thresholds: Sequence[float], doubt: float
-) -> tuple[Float, Float]:
-    """What is believed of a slice, and the mean of its healthy versions."""
-    placed = placement.place(one.lungs)
-    chance = believed([reading.score for reading in found], thresholds, doubt)
-    healthy: Float = np.mean([as_float(reading.healthy) for reading in found], axis=0, dtype=np.float32)
-    return placed.apply(chance), placed.apply(healthy)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 import msgspec
 import torch
@@ -26,7 +26,7 @@ from lesionsplit.run import SETTINGS, Run, RunSettings, read_config
 from lesionsplit.training.checkpoint import read_progress
 from lesionsplit.training.loop import Trained, check_shares, fit
 from lesionsplit.training.record import Measurement
-from lesionsplit.training.teaching import refuse_masks, taught
+from lesionsplit.training.teaching import Teacher, refuse_masks, taught
 
 PRECISIONS: Final[dict[str, Literal["32-true", "bf16-mixed"]]] = {"fp32": "32-true", "bf16": "bf16-mixed"}
 """Our names to Fabric's."""
@@ -75,7 +75,7 @@ def train(
     keep_freed_memory()
     if device == "auto" and "device" in before:
         device = torch.device(before["device"]).type  # to the same bits means on the same kind of device
-    wanted = _settings_of_teachers(run)
+    wanted = _wanted_teachers(run)
     fabric = launch(run.settings, device)
     check_shares(run.settings.training.batch_size, fabric.world_size)
     _not_beyond(run)
@@ -121,7 +121,7 @@ def train(
             progress=progress,
         )
         if method.teaching.begin_as_first:
-            begin_as = Model.load(teachers[0]).network
+            begin_as = Model.load(teachers[0].weights).network
     trained = fit(run, slices, fabric, watch(run), begin_as)
     if trained.finished and fabric.is_global_zero:
         _write_weights(run, trained, slices, table, str(fabric.device), progress)
@@ -147,47 +147,57 @@ def launch(settings: RunSettings, device: str) -> Fabric:
     return fabric
 
 
-def _settings_of_teachers(run: Run) -> dict[str, RunSettings | None]:
-    """What a run's teachers are trained with, by name; None of those that are files of weights.
+class _Wanted(NamedTuple):
+    """A teacher that a run asks for."""
+
+    name: str
+    votes: float
+    settings: RunSettings | None
+    """What it is trained with; None of a file of weights."""
+
+
+def _wanted_teachers(run: Run) -> list[_Wanted]:
+    """The teachers of a run.
 
     Raises:
         SettingsError: there are no settings of that name, a teacher has teachers itself, or is to be trained on masks.
         WeightsError: there is no such file of weights, or it is broken.
     """
-    found: dict[str, RunSettings | None] = {}
-    for name in run.settings.method.teaching.teachers if run.settings.method.teaching is not None else ():
+    found: list[_Wanted] = []
+    if (teaching := run.settings.method.teaching) is None:
+        return found
+    votes = teaching.votes or (1.0,) * len(teaching.teachers)
+    for name, counts in zip(teaching.teachers, votes, strict=True):
         if name.endswith(".safetensors"):
             refuse_masks(name, Model.load(Path(name)).card.method)
-            found[name] = None
+            found.append(_Wanted(name, counts, None))
             continue
-        settings = read_config(name, [f"seed={run.settings.seed}"])
-        if settings.method.teaching is not None:
-            raise SettingsError(f"method.teaching.teachers: {name!r} has teachers itself; name those instead")
-        refuse_masks(name, settings.method)
-        found[name] = settings
+        for seed in range(run.settings.seed * teaching.seeds, (run.settings.seed + 1) * teaching.seeds):
+            settings = read_config(name, [f"seed={seed}"])
+            if settings.method.teaching is not None:
+                raise SettingsError(f"method.teaching.teachers: {name!r} has teachers itself; name those instead")
+            refuse_masks(name, settings.method)
+            found.append(_Wanted(name, counts / teaching.seeds, settings))
     return found
 
 
 def _train_teachers(
-    run: Run,
-    wanted: Mapping[str, RunSettings | None],
-    alike: Callable[[Run], Trained],
-    say: Callable[[str], None],
-) -> list[Path] | None:
-    """The weights of a run's teachers; trained, or gone on with, where they are not yet. None: stopped."""
-    weights = []
-    for number, (name, settings) in enumerate(wanted.items(), 1):
-        if settings is None:
-            weights.append(Path(name))
+    run: Run, wanted: Sequence[_Wanted], alike: Callable[[Run], Trained], say: Callable[[str], None]
+) -> list[Teacher] | None:
+    """A run's teachers; trained, or gone on with, where they are not yet. None: stopped."""
+    ready = []
+    for number, one in enumerate(wanted, 1):
+        if one.settings is None:
+            ready.append(Teacher(Path(one.name), one.votes))
             continue
-        folder = run.folder / TEACHERS / f"{number}-{Path(name).stem}"
-        teacher = Run.open(folder) if (folder / SETTINGS).is_file() else Run.create(folder, settings)
+        folder = run.folder / TEACHERS / f"{number}-{Path(one.name).stem}"
+        teacher = Run.open(folder) if (folder / SETTINGS).is_file() else Run.create(folder, one.settings)
         if not teacher.finished():
-            say(f"teacher {number} of {len(wanted)}: {name}, in {folder}")
+            say(f"teacher {number} of {len(wanted)}: {one.name}, seed {one.settings.seed}, in {folder}")
             if not alike(teacher).finished:
                 return None
-        weights.append(teacher.weights)
-    return weights
+        ready.append(Teacher(teacher.weights, one.votes))
+    return ready
 
 
 def _given(table: Table, method: MethodSettings) -> Table:
