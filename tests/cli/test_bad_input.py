@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lesionsplit.cli import main
-
 Call = Callable[..., tuple[int, str]]
 
 TINY = (
@@ -28,18 +26,6 @@ TINY = (
     *("--set", "method.network.channels=[4,6]"),
     *("--set", "training.batch_size=2", "--steps", "1", "--device", "cpu"),
 )
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    def run(*arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["lesionsplit", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        assert isinstance(stopped.value.code, int)
-        return stopped.value.code, capsys.readouterr().err
-
-    return run
 
 
 @pytest.fixture

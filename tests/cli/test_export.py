@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from lesionsplit.cli import main
 from lesionsplit.engines import export as exporting
 from lesionsplit.engines.base import Format, Stamp
 from lesionsplit.engines.export import run_file
@@ -13,18 +12,6 @@ from lesionsplit.images import Float
 from lesionsplit.model import Model, digest
 
 Call = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    def run(*arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["lesionsplit", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        assert isinstance(stopped.value.code, int)
-        return stopped.value.code, capsys.readouterr().err
-
-    return run
 
 
 @pytest.fixture

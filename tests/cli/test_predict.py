@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -11,21 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lesionsplit.cli import main
-
 Call = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    def run(*arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["lesionsplit", "predict", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        assert isinstance(stopped.value.code, int)
-        return stopped.value.code, capsys.readouterr().err
-
-    return run
+def predict(call: Call) -> Call:
+    return partial(call, "predict")
 
 
 @pytest.fixture
@@ -33,44 +25,44 @@ def ct(tmp_path: Path, make: ModuleType) -> Path:
     return Path(make.make_nifti(tmp_path / "ct.nii.gz", make.chest((48, 40, 6)).hu, affine=make.affine_of((8, 8, 20))))
 
 
-def test_a_volume_and_its_line_in_the_table(call: Call, ct: Path, tmp_path: Path) -> None:
-    code, said = call(ct, "-o", tmp_path / "out", "--lung-method", "thresholds", "--write", "lesion")
+def test_a_volume_and_its_line_in_the_table(predict: Call, ct: Path, tmp_path: Path) -> None:
+    code, said = predict(ct, "-o", tmp_path / "out", "--lung-method", "thresholds", "--write", "lesion")
     assert code == 0
     assert "lesion mL" in said
     assert "1 predicted" in said
     assert {path.name for path in (tmp_path / "out" / "ct").iterdir()} == {"lesion.nii.gz", "manifest.json"}
-    code, said = call(ct, "-o", tmp_path / "out", "--lung-method", "thresholds", "--write", "lesion")
+    code, said = predict(ct, "-o", tmp_path / "out", "--lung-method", "thresholds", "--write", "lesion")
     assert code == 0
     assert "1 were there already" in said
 
 
-def test_hounsfield_ranges_can_be_set(call: Call, ct: Path, tmp_path: Path) -> None:
+def test_hounsfield_ranges_can_be_set(predict: Call, ct: Path, tmp_path: Path) -> None:
     common = (ct, "--lung-method", "thresholds", "--write", "numbers")
-    assert call(*common, "-o", tmp_path / "a")[0] == 0
+    assert predict(*common, "-o", tmp_path / "a")[0] == 0
     ranges = ("--ground-glass", "-500", "-400", "--consolidation", "-400", "100")
-    assert call(*common, "-o", tmp_path / "b", *ranges)[0] == 0
+    assert predict(*common, "-o", tmp_path / "b", *ranges)[0] == 0
     glass = []
     for out in ("a", "b"):
         with (tmp_path / out / "cases.csv").open(newline="") as file:
             glass.append(float(next(csv.DictReader(file))["ground_glass_ml"]))
     assert glass[0] != glass[1]
-    code, said = call(*common, "-o", tmp_path / "c", "--ground-glass", "-300", "-700")
+    code, said = predict(*common, "-o", tmp_path / "c", "--ground-glass", "-300", "-700")
     assert (code, said.count("\n")) == (2, 1)
     assert "lower end comes first" in said
 
 
-def test_raw_slices_go_through_lungs_first(call: Call, tmp_path: Path, make: ModuleType) -> None:
+def test_raw_slices_go_through_lungs_first(predict: Call, tmp_path: Path, make: ModuleType) -> None:
     whole = make.chest((240, 200, 9))
     chest = type(whole)(*(part[9:-9, 20:-20] for part in whole))  # cropped to the body, as MedSeg's are
     (tmp_path / "raw").mkdir()
     for name, k in (("chest", 4), ("abdomen", 0)):
         grey = np.clip((chest.hu[..., k].T + 1000) / 6, 0, 255).astype(np.uint8)
         Image.fromarray(grey).save(tmp_path / "raw" / f"{name}.png")
-    code, said = call(tmp_path / "raw", "-o", tmp_path / "masked")
+    code, said = predict(tmp_path / "raw", "-o", tmp_path / "masked")
     assert code == 1
     assert "not lung-masked" in said
     assert "--intensity 8-bit" in said
-    code, said = call(tmp_path / "raw", "-o", tmp_path / "out", "--intensity", "8-bit")
+    code, said = predict(tmp_path / "raw", "-o", tmp_path / "out", "--intensity", "8-bit")
     assert code == 0, said
     assert "abdomen.png: no lung found, so no lesion" in said
     with (tmp_path / "out" / "predictions.csv").open(newline="") as file:
@@ -99,20 +91,20 @@ def test_raw_slices_go_through_lungs_first(call: Call, tmp_path: Path, make: Mod
     ],
 )
 def test_what_is_typed_wrongly_is_one_line(
-    arguments: tuple[str, ...], message: str, call: Call, ct: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[str, ...], message: str, predict: Call, ct: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, said = call(*arguments, "-o", "out")
+    code, said = predict(*arguments, "-o", "out")
     assert (code, said.count("\n")) == (2, 1), said
     assert message in said
     assert not Path("out").exists()
 
 
 def test_one_volume_that_is_refused_is_exit_code_one_and_one_line_of_it(
-    call: Call, ct: Path, tmp_path: Path, make: ModuleType
+    predict: Call, ct: Path, tmp_path: Path, make: ModuleType
 ) -> None:
     flat = make.make_nifti(tmp_path / "flat.nii", np.zeros((20, 20, 4), np.int16))
-    code, said = call(ct, flat, "-o", tmp_path / "out", "--lung-method", "thresholds", "--write", "lesion")
+    code, said = predict(ct, flat, "-o", tmp_path / "out", "--lung-method", "thresholds", "--write", "lesion")
     assert code == 1
     assert said.count(f"{flat}") == 1
     assert "1 predicted, 1 could not be read" in said
