@@ -71,6 +71,14 @@ def test_entries_that_teach_are_trained_first_and_with_their_students_seed() -> 
     assert planned[-1].settings.method.teaching.teachers == (weights, "diffusion")
 
 
+def test_entries_that_teach_do_so_with_one_run_each() -> None:
+    method = {"name": "distilled", "teaching": {"teachers": ["drawn"], "seeds": 2}}
+    student = EntrySettings(name="student", method=method)
+    whole = StudySettings(entry=(student, EntrySettings(name="drawn", config="synthesis")), reference="student")
+    with pytest.raises(SettingsError, match=r"'student': method.teaching.seeds is 2, and it is taught by entries"):
+        plan(whole, (student,), Path())
+
+
 def test_what_is_not_trained_teaches_nobody() -> None:
     student = EntrySettings(name="student", method={"name": "distilled", "teaching": {"teachers": ["opening"]}})
     whole = StudySettings(entry=(student, EntrySettings(name="opening", untrained="opening")), reference="student")

@@ -1,4 +1,4 @@
-"""bf16 learns what fp32 learns: a short training of each kind of network, to what the spread of seeds is."""
+"""bf16 learns what fp32 learns: short trainings of three methods, to what the spread of seeds is."""
 
 from __future__ import annotations
 

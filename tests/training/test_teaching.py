@@ -14,13 +14,13 @@ from lesionsplit.data.cache import prepare
 from lesionsplit.data.lungs import read_slice
 from lesionsplit.data.placement import PlacementSettings
 from lesionsplit.data.table import Table
-from lesionsplit.errors import SettingsError
+from lesionsplit.errors import RunError, SettingsError
 from lesionsplit.images import as_float, as_grey
 from lesionsplit.methods.base import Teaching
 from lesionsplit.methods.diffusion import DiffusionSettings
 from lesionsplit.methods.distilled import DistilledSettings
 from lesionsplit.methods.supervised import SupervisedSettings
-from lesionsplit.model import Model
+from lesionsplit.model import Model, ModelCard, digest
 from lesionsplit.networks.additive import AdditiveNet, AdditiveSettings
 from lesionsplit.networks.denoiser import DenoiserSettings
 from lesionsplit.predictor import Predictor
@@ -37,10 +37,18 @@ SMALL = DenoiserSettings(channels=(4, 6), embedding=8)
 
 
 @pytest.fixture(scope="module")
-def teacher_settings(tmp_path_factory: pytest.TempPathFactory, tiny: RunSettings) -> Path:
+def teaching_method() -> DiffusionSettings:
+    """Of a teacher that finds something, if nothing worth finding, after a few steps."""
+    return DiffusionSettings(network=SMALL, sampling_steps=2, learning_rate=1e-2, warm_up=1)
+
+
+@pytest.fixture(scope="module")
+def teacher_settings(
+    tmp_path_factory: pytest.TempPathFactory, tiny: RunSettings, teaching_method: DiffusionSettings
+) -> Path:
     """A file with the settings of a teacher, as a user would write one."""
-    path = tmp_path_factory.mktemp("settings") / "critic.toml"
-    path.write_text(to_toml(tiny))
+    path = tmp_path_factory.mktemp("settings") / "denoiser.toml"
+    path.write_text(to_toml(replace(tiny, method=teaching_method)))
     return path
 
 
@@ -67,7 +75,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, phantom_folder: Path, teacher_
 
 
 def teacher_of(run: Run) -> Run:
-    return Run.open(run.folder / "teachers" / "1-critic")
+    return Run.open(run.folder / "teachers" / "1-denoiser")
 
 
 def test_a_teacher_is_half_sure_at_so_many_times_its_threshold() -> None:
@@ -87,26 +95,47 @@ def test_what_all_teachers_agree_on_is_believed_whatever_their_scales() -> None:
     np.testing.assert_allclose(together, believed([score], [0.3], doubt=3.0), rtol=1e-5)
 
 
-def test_the_teacher_is_trained_first_with_the_seed_of_its_student(run: Run, tiny: RunSettings) -> None:
+def test_the_teacher_is_trained_first_with_the_seed_of_its_student(
+    run: Run, teaching_method: DiffusionSettings
+) -> None:
     teacher = teacher_of(run)
     assert teacher.finished()
     assert teacher.settings.seed == 3
-    assert teacher.settings.method == tiny.method
+    assert teacher.settings.method == teaching_method
     card = Model.load(run.weights).card
     assert card.trained["supervision"] == "image labels only"
     assert card.method == run.settings.method
 
 
 def test_each_of_several_seeds_has_seeds_of_teachers_of_its_own(tmp_path: Path, teacher_settings: Path) -> None:
-    def seeds(seed: int) -> list[int]:
-        settings = student(teacher_settings, teacher_settings.with_name("other.toml"))
-        method = replace(settings.method, teaching=replace(settings.method.teaching, seeds=3))
-        wanted = _wanted_teachers(Run.create(tmp_path / str(seed), replace(settings, seed=seed, method=method)))
-        return [one.settings.seed for one in wanted if one.settings is not None]
+    other = tmp_path / "other.toml"
+    other.write_text(teacher_settings.read_text())
 
-    teacher_settings.with_name("other.toml").write_text(teacher_settings.read_text())
-    assert seeds(0) == [0, 1, 2, 0, 1, 2]
-    assert seeds(2) == [6, 7, 8, 6, 7, 8]
+    def wanted(seed: int, **changes: object) -> list[tuple[int, float]]:
+        settings = student(teacher_settings, other)
+        method = replace(settings.method, teaching=replace(settings.method.teaching, seeds=3, **changes))
+        run = Run.create(tmp_path / str(seed), replace(settings, seed=seed, method=method))
+        return [(one.settings.seed, one.votes) for one in _wanted_teachers(run) if one.settings is not None]
+
+    assert wanted(0) == [(seed, 1 / 3) for seed in (0, 1, 2, 0, 1, 2)]
+    assert wanted(2, votes=(6.0, 1.5)) == [(6, 2.0), (7, 2.0), (8, 2.0), (6, 0.5), (7, 0.5), (8, 0.5)]
+
+
+def test_the_card_has_no_path_in_it(run: Run, phantom_folder: Path, tmp_path: Path) -> None:
+    made = Run.create(tmp_path / "run", student(teacher_of(run).weights))
+    train(made, phantom_folder, cache=run.folder.parent / "cache", threads=1)
+    teaching = Model.load(made.weights).card.method.teaching
+    assert teaching is not None
+    assert teaching.teachers == (f"{digest(teacher_of(run).weights)[:16]}.safetensors",)
+
+
+def test_a_folder_with_another_teacher_is_refused(run: Run, phantom_folder: Path, tmp_path: Path) -> None:
+    """A run's own teachers may have been trained before and put there; a run of masks is none of them."""
+    folder = tmp_path / "run" / "teachers" / "1-denoiser"
+    Run.create(folder, replace(teacher_of(run).settings, seed=4)).describe()
+    made = Run(tmp_path / "run", run.settings)
+    with pytest.raises(RunError, match=r"1-denoiser: holds a teacher of other settings than .*denoiser.toml"):
+        train(made, phantom_folder, cache=run.folder.parent / "cache", threads=1)
 
 
 def test_findings_are_what_predict_says_of_a_slice(run: Run, phantom: Table) -> None:
@@ -131,6 +160,7 @@ def test_findings_are_what_predict_says_of_a_slice(run: Run, phantom: Table) -> 
             with_findings.findings, (placed.apply(chance), placed.apply(as_float(found.healthy))), strict=True
         ):
             assert np.abs(ours[at].astype(int) - as_grey(expected).astype(int)).max() <= 1
+    assert with_findings.findings.chance[slices.where(lesion=True)].max() > 50, "a test of nothing"
     assert not with_findings.findings.chance[slices.where(lesion=False)].any()
 
 
@@ -147,6 +177,26 @@ def test_other_teachers_other_findings(run: Run, phantom: Table) -> None:
     first, second = names(2.0), names(4.0)
     assert len(first) == 1
     assert len(second) == 2
+
+
+def test_votes_reach_the_findings(run: Run, phantom: Table, tmp_path: Path) -> None:
+    table = phantom.without_masks().split("train")
+    slices = prepare(table, PLACEMENT, folder=run.folder.parent / "cache")
+    fabric, model = Fabric(accelerator="cpu", devices=1), Model.load(teacher_of(run).weights)
+    keen, shy = tmp_path / "keen.safetensors", tmp_path / "shy.safetensors"
+    Model(replace(model.card, threshold=1e-6), model.network).save(keen)
+    Model(replace(model.card, threshold=1.0), model.network).save(shy)  # believes next to nothing
+
+    def chance(first: float, second: float) -> np.ndarray:
+        both = [Teacher(keen, first), Teacher(shy, second)]
+        told = taught(slices, table, PLACEMENT, teachers=both, doubt=2.0, folder=tmp_path / "kept", fabric=fabric)
+        assert told.findings is not None
+        return np.asarray(told.findings.chance[slices.where(lesion=True)], dtype=float)
+
+    alike, uneven, turned = chance(1, 1), chance(3, 1), chance(1, 3)
+    assert len(list((tmp_path / "kept").iterdir())) == 3
+    assert np.abs((uneven + turned) / 2 - alike).max() <= 1
+    assert (uneven - turned).max() > 5
 
 
 def test_a_file_of_weights_can_be_a_teacher(run: Run, phantom_folder: Path, tmp_path: Path) -> None:
@@ -187,7 +237,7 @@ def test_stopped_while_the_teacher_learns_and_continued_it_is_unbroken(
     made = Run.create(tmp_path / "run", student(teacher_settings))
     stopped = train(made, phantom_folder, cache=cache, threads=1, watch=lambda _: interrupt, say=said.append)
     assert (stopped.finished, stopped.step) == (False, 0)
-    assert said == [f"teacher 1 of 1: {teacher_settings}, seed 3, in {tmp_path / 'run' / 'teachers' / '1-critic'}"]
+    assert said == [f"teacher 1 of 1: {teacher_settings}, seed 3, in {tmp_path / 'run' / 'teachers' / '1-denoiser'}"]
     assert train(Run.open(tmp_path / "run"), phantom_folder, cache=cache).finished
     assert_same_weights(made, run)
 
@@ -206,6 +256,38 @@ def test_nobody_learns_from_who_has_seen_masks(run: Run, phantom_folder: Path, t
     train(trained, phantom_folder, cache=cache, threads=1)
     with pytest.raises(SettingsError, match=r"is trained on masks of annotator a.*may know image labels only"):
         train(Run.create(tmp_path / "other", student(trained.weights)), phantom_folder, cache=cache, threads=1)
+
+
+def test_a_teacher_that_knows_masks_is_refused_wherever_it_comes_from(
+    run: Run, phantom: Table, card: ModelCard, tmp_path: Path
+) -> None:
+    table = phantom.without_masks().split("train")
+    slices = prepare(table, PLACEMENT, folder=run.folder.parent / "cache")
+    bound = SupervisedSettings(annotator="a", network=SMALL)
+    Model(replace(card, method=bound), bound.build_network()).save(tmp_path / "bound.safetensors")
+    with pytest.raises(SettingsError, match=r"masks of annotator a.*may know image labels only"):
+        taught(
+            slices,
+            table,
+            PLACEMENT,
+            teachers=[Teacher(tmp_path / "bound.safetensors")],
+            doubt=2.0,
+            folder=tmp_path,
+            fabric=Fabric(accelerator="cpu", devices=1),
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"votes": (1.0,)}, "votes: 1 for 2 teachers; give each one, or leave it empty"),
+        ({"teachers": ("a.safetensors", "b.safetensors"), "seeds": 2}, "seeds: is 2, and all teachers are files"),
+        ({"teachers": ("a", "a")}, "names a teacher twice"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(changes: dict[str, object], line: str) -> None:
+    with pytest.raises(SettingsError, match=line):
+        Teaching(**{"teachers": ("a", "b"), **changes})  # type: ignore[arg-type]
 
 
 def test_a_teacher_has_no_teachers(run: Run, phantom_folder: Path, tmp_path: Path) -> None:

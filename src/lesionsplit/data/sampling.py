@@ -101,7 +101,7 @@ class Sampler:
         elif slices.findings is not None:
             stored += [slices.findings.healthy, slices.findings.chance]
             self._greys = 2  # slices and their healthy versions change alike
-        self._stored = [_at_hand(one, torch.device(device)) for one in stored]
+        self._stored = _at_hand(stored, torch.device(device))
         self._positions = [slices.where(lesion=lesion) for lesion in (False, True)]
         self._order = [Shuffled(len(at), (seed, label)) for label, at in enumerate(self._positions)]
 
@@ -128,16 +128,17 @@ class Sampler:
         return batch
 
 
-def _at_hand(stored: Grey, device: torch.device) -> Tensor:
+def _at_hand(stored: list[Grey], device: torch.device) -> list[Tensor]:
     """Stored slices where batches are made of them: in a GPU's memory, if they are at most half of what is free there.
 
     They stay in 8 or 16 bit: 3800 slices of 256 x 256 are 250 MB, and each step then copies its slices within the
     GPU. Elsewhere it is the file's memory map, of which a step reads the slices that it needs.
     """
-    with warnings.catch_warnings(action="ignore"):  # that it is read-only, and is not to be written to: nobody does
-        whole = torch.from_numpy(stored.view(np.int16) if stored.dtype == np.uint16 else stored)
-    if device.type == "cuda" and 2 * whole.nbytes <= torch.cuda.mem_get_info(device)[0]:
-        return whole.to(device)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that they are read-only, and not to be written to: nobody does
+        whole = [torch.from_numpy(one.view(np.int16) if one.dtype == np.uint16 else one) for one in stored]
+    if device.type == "cuda" and 2 * sum(one.nbytes for one in whole) <= torch.cuda.mem_get_info(device)[0]:
+        return [one.to(device) for one in whole]
     return whole
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +64,7 @@ class OnnxEngine:
     @property
     def name(self) -> str:
         """In words."""
-        return f"onnxruntime {version('onnxruntime')}, {self.stamp.precision}"
+        return f"onnxruntime {package('onnxruntime', EXTRA).__version__}, {self.stamp.precision}"
 
     def read(self, canvases: Float) -> Found:
         """Read canvases, (B, 1, H, W), network grey."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +98,7 @@ class OpenVinoEngine:
     @property
     def name(self) -> str:
         """In words."""
-        return f"openvino {version('openvino')}, {self.stamp.precision}"
+        return f"openvino {package('openvino', EXTRA).__version__.partition('-')[0]}, {self.stamp.precision}"
 
     def read(self, canvases: Float) -> Found:
         """Read canvases, (B, 1, H, W), network grey."""

@@ -95,6 +95,11 @@ def teachers_of(study: StudySettings, entry: EntrySettings) -> list[EntrySetting
     teaching = settings_of(study, entry, 0).method.teaching
     named = {other.name: other for other in study.entry}
     teachers = [named[name] for name in (teaching.teachers if teaching is not None else ()) if name in named]
+    if teachers and teaching is not None and teaching.seeds > 1:
+        raise SettingsError(
+            f"entry {entry.name!r}: method.teaching.seeds is {teaching.seeds}, and it is taught by entries of this "
+            "study, one run each; set it to 1"
+        )
     for teacher in teachers:
         if not teacher.trained:
             raise SettingsError(f"entry {entry.name!r}: is taught by {teacher.name!r}, which this study does not train")

@@ -58,11 +58,15 @@ def taught(
 
     Raises:
         WeightsError: a weights file is missing, broken or of another kind.
+        SettingsError: a teacher has learnt from masks.
         DataError: a slice cannot be read.
     """
     loaded = [Predictor.load(one.weights, device=str(fabric.device)) for one in teachers]
+    for one, predictor in zip(teachers, loaded, strict=True):
+        refuse_masks(str(one.weights), predictor.model.card.method)
     votes = [one.votes for one in teachers]
-    key = json.dumps([slices.fingerprint, doubt, votes, *(digest(one.weights) for one in teachers)])
+    uneven = [votes] if len(set(votes)) > 1 else []
+    key = json.dumps([slices.fingerprint, doubt, *uneven, *(digest(one.weights) for one in teachers)])
     path = folder / f"findings-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
     if fabric.is_global_zero and not path.is_file():
         _read(slices, table, placement, loaded, votes, doubt, path, progress)

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
-import msgspec
 import torch
 from lightning_fabric import Fabric
+from msgspec.structs import replace
 
 from lesionsplit.calibration import calibration_slices, threshold_on_normals
 from lesionsplit.data.cache import PreparedSlices, prepare
@@ -19,7 +19,9 @@ from lesionsplit.data.table import Label, Table, read_table
 from lesionsplit.errors import DataError, RunError, SettingsError
 from lesionsplit.memory import keep_freed_memory
 from lesionsplit.methods.base import MethodSettings, supervision
-from lesionsplit.model import Model, ModelCard
+from lesionsplit.methods.distilled import DistilledSettings
+from lesionsplit.methods.table import AnyMethod
+from lesionsplit.model import Model, ModelCard, digest
 from lesionsplit.predictor import Predictor, choose_device
 from lesionsplit.progress import Progress, silent
 from lesionsplit.run import SETTINGS, Run, RunSettings, read_config
@@ -192,6 +194,8 @@ def _train_teachers(
             continue
         folder = run.folder / TEACHERS / f"{number}-{Path(one.name).stem}"
         teacher = Run.open(folder) if (folder / SETTINGS).is_file() else Run.create(folder, one.settings)
+        if teacher.settings != one.settings:
+            raise RunError(f"{folder}: holds a teacher of other settings than {one.name}; start a new run with --run")
         if not teacher.finished():
             say(f"teacher {number} of {len(wanted)}: {one.name}, seed {one.settings.seed}, in {folder}")
             if not alike(teacher).finished:
@@ -231,6 +235,18 @@ def _same_data(run: Run, before: dict[str, object], slices: PreparedSlices) -> N
         )
 
 
+def _without_paths(method: AnyMethod) -> AnyMethod:
+    """The settings with teachers that are files named by what is in them: folders are nobody else's business."""
+    if not isinstance(method, DistilledSettings):
+        return method
+    teaching = method.teaching
+    names = [
+        f"{digest(Path(name))[:16]}.safetensors" if name.endswith(".safetensors") else name
+        for name in teaching.teachers
+    ]
+    return replace(method, teaching=replace(teaching, teachers=tuple(names)))
+
+
 def _write_weights(
     run: Run, trained: Trained, slices: PreparedSlices, table: Table, device: str, progress: Progress
 ) -> None:
@@ -240,7 +256,7 @@ def _write_weights(
     facts = run.facts()
     card = ModelCard(
         format=1,
-        method=settings.method,
+        method=_without_paths(settings.method),
         placement=settings.placement,
         normalisation=slices.normalisation,
         threshold=1.0,
@@ -258,7 +274,7 @@ def _write_weights(
     fired = settings.training.normals_fired
     predictor = Predictor(Model(card, trained.network), device=device)
     predictions = progress(predictor.predict_stream(map(read_slice, normal)), len(normal), "Setting the threshold")
-    card = msgspec.structs.replace(
+    card = replace(
         card,
         threshold=threshold_on_normals(((one.score, one.lungs) for one in predictions), fired),
         threshold_from=f"{fired:.2%} of the lung of {len(normal)} normal slices of {normal.slices[0].split} reach it",
