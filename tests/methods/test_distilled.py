@@ -82,13 +82,14 @@ def test_the_step_is_that_of_a_plain_implementation() -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
-def test_the_score_is_the_chance_up_to_one_pixel_beyond_the_lungs() -> None:
+def test_the_score_is_twice_the_chances_odds_up_to_one_pixel_beyond_the_lungs() -> None:
     made, images = method(), batch().lesion
     reading = SETTINGS.read(made.network, images)
     here, there = taken_apart(made.network, images), taken_apart(made.network, images.flip(3))
     assert (reading.score[:, :, 0] == 0).all()
     chance = ((here.logit + there.logit.flip(3)) / 2).sigmoid()
-    assert torch.equal(reading.score[:, :, 1:], chance[:, :, 1:])
+    odds = 2 * chance / (1 - chance)
+    torch.testing.assert_close(reading.score[:, :, 1:], (odds / (1 + odds))[:, :, 1:])
     assert torch.equal(reading.healthy, images - ((here.added + there.added.flip(3)) / 2).clip(min=0))
 
 
@@ -131,7 +132,7 @@ def test_drawn_lesions_are_taught_with_what_was_drawn(monkeypatch: pytest.Monkey
 
 def test_untrained_it_finds_next_to_nothing() -> None:
     reading = SETTINGS.read(SETTINGS.build_network(), batch().lesion)
-    torch.testing.assert_close(reading.score[:, :, 1:], torch.full((2, 1, 15, 16), 1 / (1 + math.exp(3))))
+    torch.testing.assert_close(reading.score[:, :, 1:], torch.full((2, 1, 15, 16), 2 / (2 + math.exp(3))))
     assert torch.equal(reading.healthy, batch().lesion)
 
 
@@ -154,7 +155,7 @@ def test_it_learns_what_it_is_taught() -> None:
         made.step(Batch(normal, lesion, taught=taught), number)
     with torch.no_grad():
         of_lesion, of_normal = (SETTINGS.read(made.network, images) for images in (lesion, normal))
-    assert of_lesion.score[:, :, :8].mean().item() == pytest.approx(0.75, abs=0.05)
+    assert of_lesion.score[:, :, :8].mean().item() == pytest.approx(6 / 7, abs=0.04)  # twice the odds of 3 to 1
     assert of_lesion.score[:, :, 8:].mean() < 0.1
     assert of_normal.score.mean() < 0.1
     assert (of_lesion.healthy - taught.healthy).abs().mean() < 0.25 * (lesion - taught.healthy).abs().mean()

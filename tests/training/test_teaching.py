@@ -28,7 +28,7 @@ from lesionsplit.run import Run, RunSettings, TrainingSettings
 from lesionsplit.settings import to_toml
 from lesionsplit.training.loop import begin
 from lesionsplit.training.record import Measurement
-from lesionsplit.training.teaching import Teacher, believed, taught
+from lesionsplit.training.teaching import believed, taught
 from lesionsplit.training.train import _wanted_teachers, train
 
 PLACEMENT = PlacementSettings(rows=32, columns=48, frame=56)
@@ -83,12 +83,6 @@ def test_a_teacher_is_half_sure_at_so_many_times_its_threshold() -> None:
     np.testing.assert_allclose(believed(scores, [0.1, 0.5], doubt=2.0), [0, 0.25, (0.9 + 0.5) / 2], rtol=1e-6)
 
 
-def test_votes_are_weights_of_the_mean() -> None:
-    scores = [np.array([0.4], np.float32), np.array([0.0], np.float32)]
-    assert believed(scores, [0.2, 0.2], 2.0, [3.0, 1.0]) == pytest.approx([0.5 * 3 / 4])
-    np.testing.assert_array_equal(believed(scores, [0.2, 0.2], 2.0, [1.0, 1.0]), believed(scores, [0.2, 0.2], 2.0))
-
-
 def test_what_all_teachers_agree_on_is_believed_whatever_their_scales() -> None:
     score = np.linspace(0, 1, 11, dtype=np.float32)
     together = believed([score, score / 10], [0.3, 0.03], doubt=3.0)
@@ -111,14 +105,14 @@ def test_each_of_several_seeds_has_seeds_of_teachers_of_its_own(tmp_path: Path, 
     other = tmp_path / "other.toml"
     other.write_text(teacher_settings.read_text())
 
-    def wanted(seed: int, **changes: object) -> list[tuple[int, float]]:
+    def seeds(seed: int) -> list[int]:
         settings = student(teacher_settings, other)
-        method = replace(settings.method, teaching=replace(settings.method.teaching, seeds=3, **changes))
+        method = replace(settings.method, teaching=replace(settings.method.teaching, seeds=3))
         run = Run.create(tmp_path / str(seed), replace(settings, seed=seed, method=method))
-        return [(one.settings.seed, one.votes) for one in _wanted_teachers(run) if one.settings is not None]
+        return [one.seed for _, one in _wanted_teachers(run) if one is not None]
 
-    assert wanted(0) == [(seed, 1 / 3) for seed in (0, 1, 2, 0, 1, 2)]
-    assert wanted(2, votes=(6.0, 1.5)) == [(6, 2.0), (7, 2.0), (8, 2.0), (6, 0.5), (7, 0.5), (8, 0.5)]
+    assert seeds(0) == [0, 1, 2, 0, 1, 2]
+    assert seeds(2) == [6, 7, 8, 6, 7, 8]
 
 
 def test_the_card_has_no_path_in_it(run: Run, phantom_folder: Path, tmp_path: Path) -> None:
@@ -146,7 +140,7 @@ def test_findings_are_what_predict_says_of_a_slice(run: Run, phantom: Table) -> 
     (kept,) = (run.folder / "teachers").glob("findings-*.npy")
     before = kept.stat().st_mtime_ns
     with_findings = taught(
-        slices, table, PLACEMENT, teachers=[Teacher(teacher.weights)], doubt=2.0, folder=kept.parent, fabric=fabric
+        slices, table, PLACEMENT, teachers=[teacher.weights], doubt=2.0, folder=kept.parent, fabric=fabric
     )
     assert kept.stat().st_mtime_ns == before  # read once
     assert with_findings.findings is not None
@@ -171,7 +165,7 @@ def test_other_teachers_other_findings(run: Run, phantom: Table) -> None:
 
     def names(doubt: float) -> set[str]:
         weights, fabric = teacher_of(run).weights, Fabric(accelerator="cpu", devices=1)
-        taught(slices, table, PLACEMENT, teachers=[Teacher(weights)], doubt=doubt, folder=folder, fabric=fabric)
+        taught(slices, table, PLACEMENT, teachers=[weights], doubt=doubt, folder=folder, fabric=fabric)
         return {path.name for path in folder.iterdir()}
 
     first, second = names(2.0), names(4.0)
@@ -179,7 +173,7 @@ def test_other_teachers_other_findings(run: Run, phantom: Table) -> None:
     assert len(second) == 2
 
 
-def test_votes_reach_the_findings(run: Run, phantom: Table, tmp_path: Path) -> None:
+def test_findings_of_several_teachers_are_what_they_believe_together(run: Run, phantom: Table, tmp_path: Path) -> None:
     table = phantom.without_masks().split("train")
     slices = prepare(table, PLACEMENT, folder=run.folder.parent / "cache")
     fabric, model = Fabric(accelerator="cpu", devices=1), Model.load(teacher_of(run).weights)
@@ -187,16 +181,14 @@ def test_votes_reach_the_findings(run: Run, phantom: Table, tmp_path: Path) -> N
     Model(replace(model.card, threshold=1e-6), model.network).save(keen)
     Model(replace(model.card, threshold=1.0), model.network).save(shy)  # believes next to nothing
 
-    def chance(first: float, second: float) -> np.ndarray:
-        both = [Teacher(keen, first), Teacher(shy, second)]
-        told = taught(slices, table, PLACEMENT, teachers=both, doubt=2.0, folder=tmp_path / "kept", fabric=fabric)
+    def chance(*teachers: Path) -> np.ndarray:
+        told = taught(slices, table, PLACEMENT, teachers=teachers, doubt=2.0, folder=tmp_path / "kept", fabric=fabric)
         assert told.findings is not None
         return np.asarray(told.findings.chance[slices.where(lesion=True)], dtype=float)
 
-    alike, uneven, turned = chance(1, 1), chance(3, 1), chance(1, 3)
-    assert len(list((tmp_path / "kept").iterdir())) == 3
-    assert np.abs((uneven + turned) / 2 - alike).max() <= 1
-    assert (uneven - turned).max() > 5
+    both = chance(keen, shy)
+    assert np.abs((chance(keen) + chance(shy)) / 2 - both).max() <= 1
+    assert both.max() > 100
 
 
 def test_a_file_of_weights_can_be_a_teacher(run: Run, phantom_folder: Path, tmp_path: Path) -> None:
@@ -270,7 +262,7 @@ def test_a_teacher_that_knows_masks_is_refused_wherever_it_comes_from(
             slices,
             table,
             PLACEMENT,
-            teachers=[Teacher(tmp_path / "bound.safetensors")],
+            teachers=[tmp_path / "bound.safetensors"],
             doubt=2.0,
             folder=tmp_path,
             fabric=Fabric(accelerator="cpu", devices=1),
@@ -280,7 +272,6 @@ def test_a_teacher_that_knows_masks_is_refused_wherever_it_comes_from(
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"votes": (1.0,)}, "votes: 1 for 2 teachers; give each one, or leave it empty"),
         ({"teachers": ("a.safetensors", "b.safetensors"), "seeds": 2}, "seeds: is 2, and all teachers are files"),
         ({"teachers": ("a", "a")}, "names a teacher twice"),
     ],

@@ -35,10 +35,6 @@ class Teaching(Settings, frozen=True):
     """Settings of trainings, as `lesionsplit train --config` takes them, which are trained first; or weights files.
     None of them may have seen a mask."""
 
-    votes: tuple[Annotated[float, Meta(gt=0, le=1000)], ...] = ()
-    """How much the word of each of ``teachers`` counts in where a lesion is, in their order; by default alike. For when
-    one is known, by a validation set, to be the better one."""
-
     seeds: Annotated[int, Meta(ge=1)] = 1
     """How many of each of those settings are trained, each with a seed of its own: of n, in a run with seed s, n s to
     n s + n - 1. The more there are, the less counts what one of them sees by chance."""
@@ -57,11 +53,6 @@ class Teaching(Settings, frozen=True):
             raise SettingsError(
                 f"method.teaching.seeds: is {self.seeds}, and all teachers are files of weights, trained already; "
                 "set it to 1"
-            )
-        if self.votes and len(self.votes) != len(self.teachers):
-            raise SettingsError(
-                f"method.teaching.votes: {len(self.votes)} for {len(self.teachers)} teachers; give each one, or leave "
-                "it empty"
             )
 
 

@@ -1,4 +1,4 @@
-"""Our method: one network that learns what two others find together, and reads as fast as one.
+"""Our method: one network that learns what diffusion models find, and is told what drawn lesions are.
 
 Its teachers (`Teaching`) are trained first, on image labels alone, and read the slices of train that are labelled
 lesion (`training.teaching`). What they are sure of together is the answer there, in their shades of certainty (Hinton
@@ -6,14 +6,15 @@ et al. 2015), so that the student ranks pixels as they do. In slices labelled no
 nothing, whatever the teachers say: the labels know better. Into half of those lesions are drawn, severer than the
 slices of train show; what they are is known.
 
-The network is the denoiser of `diffusion` with another last layer, and begins with its weights. What that takes twelve
-passes to say, the student says in one.
+The network is the denoiser of `diffusion` with another last layer, and begins with the first teacher's weights. What
+takes a teacher twenty-four passes, the slice's mirror image included, the student says in two.
 
 To change a term of the loss, change `objective`; how teachers are brought together, `training.teaching.believed`.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, ClassVar
 
 import torch
@@ -66,11 +67,15 @@ class DistilledSettings(Settings, frozen=True, tag_field="name", tag="distilled"
     reach: ClassVar[int] = 1
     stream: ClassVar[tuple[int, ...]] = (1,)
 
-    teaching: Teaching = Teaching(teachers=("diffusion", "synthesis"))
+    teaching: Teaching = Teaching(teachers=("diffusion",))
     network: DenoiserSettings = DenoiserSettings()
     drawing: Drawing = Drawing()
     scanner: ScannerSettings = ScannerSettings()
     objective: Objective = Objective()
+    odds: Rate = 2.0
+    """What the odds of m are multiplied by to make the score, everywhere alike, so that nothing is ranked anew: as if
+    teachers doubted less, whose odds are (s / (doubt t))**2. Scores then use the whole scale from 0 to 1."""
+
     learning_rate: Rate = 1e-3
     warm_up: Annotated[int, Meta(ge=1)] = 50
     """Steps over which the learning rate grows to its full height."""
@@ -94,7 +99,8 @@ class DistilledSettings(Settings, frozen=True, tag_field="name", tag="distilled"
         """Score and healthy version of slices (B, 1, H, W) in network grey: the mean with their mirror images'."""
         here, there = taken_apart(network, images), taken_apart(network, images.flip(3))
         parts = Additive(*((one + other.flip(3)) / 2 for one, other in zip(here, there, strict=True)))
-        return Reading(parts.chance * reached(lungs_of(images)), images - parts.lesion)
+        chance = (parts.logit + math.log(self.odds)).sigmoid()
+        return Reading(chance * reached(lungs_of(images)), images - parts.lesion)
 
 
 def taken_apart(network: nn.Module, images: Tensor) -> Additive:

@@ -8,7 +8,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from lightning_fabric import Fabric
@@ -25,20 +24,12 @@ from lesionsplit.predictor import Predictor
 from lesionsplit.progress import Progress, silent
 
 
-class Teacher(NamedTuple):
-    """A network that has learnt already."""
-
-    weights: Path
-    votes: float = 1.0
-    """How much its word counts beside others'."""
-
-
 def taught(
     slices: PreparedSlices,
     table: Table,
     placement: PlacementSettings,
     *,
-    teachers: Sequence[Teacher],
+    teachers: Sequence[Path],
     doubt: float,
     folder: Path,
     fabric: Fabric,
@@ -50,7 +41,7 @@ def taught(
         slices: on the student's canvas.
         table: where they come from, in their order.
         placement: how frames are brought to that canvas.
-        teachers: who.
+        teachers: their weights.
         doubt: see `believed`.
         folder: where the findings are kept.
         fabric: device and processes; the first one reads, the others wait.
@@ -61,15 +52,13 @@ def taught(
         SettingsError: a teacher has learnt from masks.
         DataError: a slice cannot be read.
     """
-    loaded = [Predictor.load(one.weights, device=str(fabric.device)) for one in teachers]
-    for one, predictor in zip(teachers, loaded, strict=True):
-        refuse_masks(str(one.weights), predictor.model.card.method)
-    votes = [one.votes for one in teachers]
-    uneven = [votes] if len(set(votes)) > 1 else []
-    key = json.dumps([slices.fingerprint, doubt, *uneven, *(digest(one.weights) for one in teachers)])
+    loaded = [Predictor.load(path, device=str(fabric.device)) for path in teachers]
+    for path, predictor in zip(teachers, loaded, strict=True):
+        refuse_masks(str(path), predictor.model.card.method)
+    key = json.dumps([slices.fingerprint, doubt, *map(digest, teachers)])
     path = folder / f"findings-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
     if fabric.is_global_zero and not path.is_file():
-        _read(slices, table, placement, loaded, votes, doubt, path, progress)
+        _read(slices, table, placement, loaded, doubt, path, progress)
     fabric.barrier()
     chance, healthy = np.load(path, mmap_mode="r", allow_pickle=False)
     return replace(slices, findings=Findings(chance, healthy))
@@ -85,12 +74,10 @@ def refuse_masks(name: str, method: MethodSettings) -> None:
         raise SettingsError(f"{name}: is trained on {supervision(method)}; a teacher may know image labels only")
 
 
-def believed(
-    scores: Sequence[Float], thresholds: Sequence[float], doubt: float, votes: Sequence[float] | None = None
-) -> Float:
+def believed(scores: Sequence[Float], thresholds: Sequence[float], doubt: float) -> Float:
     """How sure teachers are together that pixels are lesion, 0 to 1, of the scores' shape.
 
-    The mean over teachers, each with its votes, of s**2 / (s**2 + (doubt t)**2): scores of different methods are on
+    The mean over teachers of s**2 / (s**2 + (doubt t)**2): scores of different methods are on
     scales of their own, but of each the score t is known that a small share of normal lung reaches. No mask is
     needed. The squares leave little of the haze that a teacher sees all over a slice.
 
@@ -98,11 +85,11 @@ def believed(
         scores: a teacher each, 0 to 1, all of one shape.
         thresholds: t, a teacher each.
         doubt: how many times t a score must be for a teacher to be half sure.
-        votes: how much a teacher's word counts, a teacher each; by default alike.
     """
     squares = [(score**2, (doubt * threshold) ** 2) for score, threshold in zip(scores, thresholds, strict=True)]
     sure = [score / (score + half) for score, half in squares]
-    return np.average(sure, axis=0, weights=votes).astype(np.float32)
+    mean: Float = np.mean(sure, axis=0, dtype=np.float32)
+    return mean
 
 
 def _read(
@@ -110,7 +97,6 @@ def _read(
     table: Table,
     placement: PlacementSettings,
     teachers: Sequence[Predictor],
-    votes: Sequence[float],
     doubt: float,
     path: Path,
     progress: Progress,
@@ -125,7 +111,7 @@ def _read(
         rows = [table.slices[at] for at in chosen]
         read = zip(*(teacher.predict_stream(map(read_slice, rows)) for teacher in teachers), strict=True)
         for at, row, found in zip(chosen, rows, progress(read, len(rows), "Teachers read"), strict=True):
-            chance = believed([one.score for one in found], [one.threshold for one in teachers], doubt, votes)
+            chance = believed([one.score for one in found], [one.threshold for one in teachers], doubt)
             healthy: Float = np.mean([as_float(one.healthy) for one in found], axis=0, dtype=np.float32)
             placed = placement.place(read_slice(row).lungs)
             findings[:, at] = [as_grey(placed.apply(part), slices.images.dtype) for part in (chance, healthy)]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 import torch
 from lightning_fabric import Fabric
@@ -28,7 +28,7 @@ from lesionsplit.run import SETTINGS, Run, RunSettings, read_config
 from lesionsplit.training.checkpoint import read_progress
 from lesionsplit.training.loop import Trained, check_shares, fit
 from lesionsplit.training.record import Measurement
-from lesionsplit.training.teaching import Teacher, refuse_masks, taught
+from lesionsplit.training.teaching import refuse_masks, taught
 
 PRECISIONS: Final[dict[str, Literal["32-true", "bf16-mixed"]]] = {"fp32": "32-true", "bf16": "bf16-mixed"}
 """Our names to Fabric's."""
@@ -123,7 +123,7 @@ def train(
             progress=progress,
         )
         if method.teaching.begin_as_first:
-            begin_as = Model.load(teachers[0].weights).network
+            begin_as = Model.load(teachers[0]).network
     trained = fit(run, slices, fabric, watch(run), begin_as)
     if trained.finished and fabric.is_global_zero:
         _write_weights(run, trained, slices, table, str(fabric.device), progress)
@@ -149,59 +149,52 @@ def launch(settings: RunSettings, device: str) -> Fabric:
     return fabric
 
 
-class _Wanted(NamedTuple):
-    """A teacher that a run asks for."""
-
-    name: str
-    votes: float
-    settings: RunSettings | None
-    """What it is trained with; None of a file of weights."""
-
-
-def _wanted_teachers(run: Run) -> list[_Wanted]:
-    """The teachers of a run.
+def _wanted_teachers(run: Run) -> list[tuple[str, RunSettings | None]]:
+    """The names of a run's teachers, and what they are trained with; None of those that are files of weights.
 
     Raises:
         SettingsError: there are no settings of that name, a teacher has teachers itself, or is to be trained on masks.
         WeightsError: there is no such file of weights, or it is broken.
     """
-    found: list[_Wanted] = []
+    found: list[tuple[str, RunSettings | None]] = []
     if (teaching := run.settings.method.teaching) is None:
         return found
-    votes = teaching.votes or (1.0,) * len(teaching.teachers)
-    for name, counts in zip(teaching.teachers, votes, strict=True):
+    for name in teaching.teachers:
         if name.endswith(".safetensors"):
             refuse_masks(name, Model.load(Path(name)).card.method)
-            found.append(_Wanted(name, counts, None))
+            found.append((name, None))
             continue
         for seed in range(run.settings.seed * teaching.seeds, (run.settings.seed + 1) * teaching.seeds):
             settings = read_config(name, [f"seed={seed}"])
             if settings.method.teaching is not None:
                 raise SettingsError(f"method.teaching.teachers: {name!r} has teachers itself; name those instead")
             refuse_masks(name, settings.method)
-            found.append(_Wanted(name, counts / teaching.seeds, settings))
+            found.append((name, settings))
     return found
 
 
 def _train_teachers(
-    run: Run, wanted: Sequence[_Wanted], alike: Callable[[Run], Trained], say: Callable[[str], None]
-) -> list[Teacher] | None:
-    """A run's teachers; trained, or gone on with, where they are not yet. None: stopped."""
-    ready = []
-    for number, one in enumerate(wanted, 1):
-        if one.settings is None:
-            ready.append(Teacher(Path(one.name), one.votes))
+    run: Run,
+    wanted: Sequence[tuple[str, RunSettings | None]],
+    alike: Callable[[Run], Trained],
+    say: Callable[[str], None],
+) -> list[Path] | None:
+    """The weights of a run's teachers; trained, or gone on with, where they are not yet. None: stopped."""
+    weights = []
+    for number, (name, settings) in enumerate(wanted, 1):
+        if settings is None:
+            weights.append(Path(name))
             continue
-        folder = run.folder / TEACHERS / f"{number}-{Path(one.name).stem}"
-        teacher = Run.open(folder) if (folder / SETTINGS).is_file() else Run.create(folder, one.settings)
-        if teacher.settings != one.settings:
-            raise RunError(f"{folder}: holds a teacher of other settings than {one.name}; start a new run with --run")
+        folder = run.folder / TEACHERS / f"{number}-{Path(name).stem}"
+        teacher = Run.open(folder) if (folder / SETTINGS).is_file() else Run.create(folder, settings)
+        if teacher.settings != settings:
+            raise RunError(f"{folder}: holds a teacher of other settings than {name}; start a new run with --run")
         if not teacher.finished():
-            say(f"teacher {number} of {len(wanted)}: {one.name}, seed {one.settings.seed}, in {folder}")
+            say(f"teacher {number} of {len(wanted)}: {name}, seed {settings.seed}, in {folder}")
             if not alike(teacher).finished:
                 return None
-        ready.append(Teacher(teacher.weights, one.votes))
-    return ready
+        weights.append(teacher.weights)
+    return weights
 
 
 def _given(table: Table, method: MethodSettings) -> Table:
