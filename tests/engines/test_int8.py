@@ -12,7 +12,8 @@ from lesionsplit.data.lungs import read_slice
 from lesionsplit.data.table import Table
 from lesionsplit.engines import int8
 from lesionsplit.engines.export import canvases, export, run_file
-from lesionsplit.errors import SettingsError
+from lesionsplit.engines.onnx import failures
+from lesionsplit.errors import SettingsError, WeightsError
 from lesionsplit.methods.synthesis import SynthesisSettings
 from lesionsplit.model import Model, ModelCard
 from lesionsplit.networks.additive import AdditiveSettings
@@ -55,3 +56,20 @@ def test_a_missing_nncf_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(SettingsError, match=r"nncf is not installed; .* pip install 'lesionsplit\[int8\]'"):
         int8.quantise(tmp_path / "a.xml", tmp_path / "b.xml", "openvino", np.zeros((1, 1, 32, 48), np.float32), None)  # type: ignore[arg-type]
+
+
+def test_what_onnx_runtime_says_no_to_is_one_line(
+    card: ModelCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    nncf = pytest.importorskip("nncf", reason="int8 comes with lesionsplit[int8]")
+    method = SynthesisSettings(network=AdditiveSettings(channels=(4, 6), openings=(3,)))
+    model, whole = Model(msgspec.structs.replace(card, method=method), method.build_network()), tmp_path / "a.onnx"
+    export(model, "0" * 64, whole, "onnx")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise failures()[0]("no such thing\nat a place")
+
+    monkeypatch.setattr(nncf, "quantize", refuse)
+    with pytest.raises(WeightsError, match=r"^NNCF cannot .* as onnx \(no such thing\); export it without --int8$"):
+        int8.quantise(whole, tmp_path / "b.onnx", "onnx", np.zeros((1, 1, 32, 48), np.float32), run_file(whole).stamp)

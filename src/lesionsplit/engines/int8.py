@@ -9,6 +9,7 @@ from typing import Any
 from lesionsplit.engines import openvino
 from lesionsplit.engines.base import INPUT, KEY, Format, Stamp, package
 from lesionsplit.engines.graph import quiet
+from lesionsplit.engines.onnx import failures as run_failures
 from lesionsplit.errors import WeightsError
 from lesionsplit.images import Float
 
@@ -44,6 +45,9 @@ def quantise(path: Path, small: Path, kind: Format, canvases: Float, stamp: Stam
     onnx = package("onnx", "onnx") if kind == "onnx" else None
     whole: Any = openvino.read_file(path)[0] if onnx is None else onnx.load(path)
     samples = nncf.Dataset([{INPUT: canvas[None]} for canvas in canvases])
+    caught: tuple[type[Exception], ...] = (RuntimeError, ValueError, TypeError)
+    if kind == "onnx":
+        caught += run_failures()
     with quiet():
         try:
             result = nncf.quantize(
@@ -55,9 +59,10 @@ def quantise(path: Path, small: Path, kind: Format, canvases: Float, stamp: Stam
                 advanced_parameters=more,
                 ignored_scope=nncf.IgnoredScope(names=_last(whole, kind), types=list(EXACT), validate=False),
             )
-        except (RuntimeError, ValueError, TypeError) as error:
+        except caught as error:
+            reason = str(error).strip().splitlines()[0][:120]
             raise WeightsError(
-                f"{path}: NNCF cannot bring it to integers ({error}); export it without --int8"
+                f"NNCF cannot bring it to integers as {kind} ({reason}); export it without --int8"
             ) from None
     if onnx is None:
         openvino.write(result, stamp, small)

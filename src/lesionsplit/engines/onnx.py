@@ -52,7 +52,7 @@ class OnnxEngine:
         options.log_severity_level = 3  # its warnings are for who writes engines
         try:
             self._session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except _failures() as error:
+        except failures() as error:
             raise WeightsError(f"{path}: is not a whole ONNX file ({_first_line(error)})") from None
         self.stamp = Stamp.from_json(self._session.get_modelmeta().custom_metadata_map.get(KEY), path)
 
@@ -71,7 +71,8 @@ class OnnxEngine:
         return named(self._session.run(None, {INPUT: canvases}))
 
 
-def _failures() -> tuple[type[Exception], ...]:
+def failures() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises."""
     known: Any = package("onnxruntime.capi.onnxruntime_pybind11_state", EXTRA)
     names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")
     return tuple(getattr(known, name) for name in names)
