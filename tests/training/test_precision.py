@@ -74,9 +74,11 @@ def trained(
 
 @pytest.mark.parametrize("name", METHODS)
 def test_bf16_learns_what_fp32_learns(name: str, seen: tuple[PreparedSlices, PreparedSlices]) -> None:
-    full = np.array([trained(METHODS[name], "32-true", seed, seen) for seed in range(3)])
-    half = np.array(trained(METHODS[name], "bf16-mixed", 0, seen))
-    assert not np.array_equal(half, full[0]), "it was not in bf16"
-    spread = full.max(axis=0) - full.min(axis=0)
-    apart = np.abs(half - full[0])
+    """The means over three seeds are closer than the seeds are: one seed of a critic's alone goes its own way."""
+    full, half = (
+        np.array([trained(METHODS[name], precision, seed, seen) for seed in range(3)])
+        for precision in ("32-true", "bf16-mixed")
+    )
+    assert not np.array_equal(half, full), "it was not in bf16"
+    apart, spread = np.abs(half.mean(axis=0) - full.mean(axis=0)), np.ptp(full, axis=0)
     assert (apart <= spread).all(), f"apart by {apart}, seeds by {spread}"

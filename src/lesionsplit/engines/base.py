@@ -110,3 +110,8 @@ def package(name: str, extra: str) -> Any:
 def named(parts: list[Float]) -> Found:
     """Outputs of a graph, (B, 1, H, W), (B, 1, H, W) and perhaps (B,), as what was found."""
     return Found(parts[0][:, 0], parts[1][:, 0], parts[2] if len(parts) > len(OUTPUTS) - 1 else None)
+
+
+def first_line(error: Exception) -> str:
+    """What other people's packages say first, which is what there is room for; its kind, if they say nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:120]

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from lesionsplit.engines import openvino
-from lesionsplit.engines.base import INPUT, KEY, Format, Stamp, package
+from lesionsplit.engines.base import INPUT, KEY, Format, Stamp, first_line, package
 from lesionsplit.engines.graph import quiet
-from lesionsplit.engines.onnx import failures as run_failures
+from lesionsplit.engines.onnx import failures
 from lesionsplit.errors import WeightsError
 from lesionsplit.images import Float
 
@@ -47,7 +47,7 @@ def quantise(path: Path, small: Path, kind: Format, canvases: Float, stamp: Stam
     samples = nncf.Dataset([{INPUT: canvas[None]} for canvas in canvases])
     caught: tuple[type[Exception], ...] = (RuntimeError, ValueError, TypeError)
     if kind == "onnx":
-        caught += run_failures()
+        caught += failures()
     with quiet():
         try:
             result = nncf.quantize(
@@ -60,9 +60,8 @@ def quantise(path: Path, small: Path, kind: Format, canvases: Float, stamp: Stam
                 ignored_scope=nncf.IgnoredScope(names=_last(whole, kind), types=list(EXACT), validate=False),
             )
         except caught as error:
-            reason = str(error).strip().splitlines()[0][:120]
             raise WeightsError(
-                f"NNCF cannot bring it to integers as {kind} ({reason}); export it without --int8"
+                f"NNCF cannot bring it to integers as {kind} ({first_line(error)}); export it without --int8"
             ) from None
     if onnx is None:
         openvino.write(result, stamp, small)

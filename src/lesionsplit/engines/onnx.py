@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from lesionsplit.engines.base import INPUT, KEY, Found, Stamp, named, package
+from lesionsplit.engines.base import INPUT, KEY, Found, Stamp, first_line, named, package
 from lesionsplit.engines.graph import outputs, quiet
 from lesionsplit.errors import WeightsError
 from lesionsplit.images import Float
@@ -53,7 +53,7 @@ class OnnxEngine:
         try:
             self._session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except failures() as error:
-            raise WeightsError(f"{path}: is not a whole ONNX file ({_first_line(error)})") from None
+            raise WeightsError(f"{path}: is not a whole ONNX file ({first_line(error)})") from None
         self.stamp = Stamp.from_json(self._session.get_modelmeta().custom_metadata_map.get(KEY), path)
 
     @property
@@ -76,7 +76,3 @@ def failures() -> tuple[type[Exception], ...]:
     known: Any = package("onnxruntime.capi.onnxruntime_pybind11_state", EXTRA)
     names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")
     return tuple(getattr(known, name) for name in names)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
