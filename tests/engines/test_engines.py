@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -256,3 +257,23 @@ def test_a_place_that_cannot_be_written_to(weights: Path, tmp_path: Path) -> Non
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DataError, match="cannot be written"):
         export(Model.load(weights), "", tmp_path / "file" / "a.xml", "openvino")
+
+
+def test_ctrl_c_is_no_crash_once_engines_have_come_and_gone(weights: Path, tmp_path: Path) -> None:
+    """In a process of its own: what it is about kills it."""
+    pytest.importorskip("openvino")
+    path = tmp_path / "tiny.xml"
+    export(Model.load(weights), digest(weights), path, "openvino")
+    lines = (
+        "import gc, signal, sys",
+        "from pathlib import Path",
+        "from lesionsplit.engines.export import run_file",
+        "engines = [run_file(Path(sys.argv[1])) for _ in range(3)]",
+        "while engines: del engines[0]; gc.collect()",
+        "try: signal.raise_signal(signal.SIGINT)",
+        "except KeyboardInterrupt: print('interrupted')",
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines), str(path)], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr

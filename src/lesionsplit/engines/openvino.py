@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,12 @@ def read_file(path: Path) -> tuple[Any, Stamp]:
         SettingsError: OpenVINO is not installed.
         WeightsError: a file of the two is missing, broken or not ours, or they do not belong together.
     """
-    openvino = package("openvino", EXTRA)
+    core = _core()
     for part in (path, numbers_of(path)):
         if not part.is_file():
             raise WeightsError(f"{part}: no such file; give the .xml that `lesionsplit export` wrote, its .bin beside")
     try:
-        whole = openvino.Core().read_model(path)
+        whole = core.read_model(path)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise WeightsError(f"{path}: is not a whole OpenVINO file ({reason[:120]})") from None
@@ -72,6 +73,20 @@ def read_file(path: Path) -> tuple[Any, Stamp]:
     if stamp.content != _digest(numbers_of(path)):
         raise WeightsError(f"{numbers_of(path)}: is not the file that was written with {path.name}; export both again")
     return whole, stamp
+
+
+def _core() -> Any:
+    """OpenVINO itself, one for as long as the process lives.
+
+    Each runs signal handlers on a stack of its own and gives back the one before when it goes. Of two that go in the
+    order in which they came, the second gives back what the first has freed, and the next Ctrl-C is a crash.
+    """
+    return _only_core(package("openvino", EXTRA))
+
+
+@cache
+def _only_core(openvino: Any) -> Any:
+    return openvino.Core()
 
 
 class OpenVinoEngine:
@@ -88,7 +103,7 @@ class OpenVinoEngine:
             "INFERENCE_PRECISION_HINT": "f32",  # by default bfloat16 where the CPU has it, which is another score
             "PERFORMANCE_HINT": "LATENCY",  # one batch at a time, on all threads
         }
-        self._compiled = package("openvino", EXTRA).Core().compile_model(whole, "CPU", options)
+        self._compiled = _core().compile_model(whole, "CPU", options)
 
     @property
     def card(self) -> ModelCard:
