@@ -39,8 +39,12 @@ class AdversarialMethod:
         self.network = network
         self.critic = Critic(critic)
         self.critic_loss: nn.Module = CriticLoss(self.critic)
-        self.network_optimizer: Optimizer = Adam(self.network.parameters(), rates.learning_rate, rates.betas)
-        self.critic_optimizer: Optimizer = Adam(self.critic_loss.parameters(), rates.critic_learning_rate, rates.betas)
+        self.network_optimizer: Optimizer = Adam(
+            self.network.parameters(), rates.learning_rate, rates.betas, fused=True
+        )
+        self.critic_optimizer: Optimizer = Adam(
+            self.critic_loss.parameters(), rates.critic_learning_rate, rates.betas, fused=True
+        )
 
     def setup(self, fabric: Fabric) -> None:
         """Hand modules and optimisers to Fabric, once, before the first step."""

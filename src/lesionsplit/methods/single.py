@@ -32,7 +32,9 @@ class SingleNetworkMethod:
         self.network = network
         self.rates = rates
         self.steepest = steepest
-        self.optimizer: Optimizer = AdamW(network.parameters(), rates.learning_rate, weight_decay=weight_decay)
+        self.optimizer: Optimizer = AdamW(
+            network.parameters(), rates.learning_rate, weight_decay=weight_decay, fused=True
+        )
 
     def setup(self, fabric: Fabric) -> None:
         """Hand module and optimiser to Fabric, once, before the first step."""

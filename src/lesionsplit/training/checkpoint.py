@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+from torch.optim import Optimizer
 
 from lesionsplit.errors import RunError
 from lesionsplit.images import write_bytes
@@ -58,10 +60,23 @@ def load_checkpoint(path: Path, state: Mapping[str, Any]) -> dict[str, float]:
         whole = _unflatten(kept["plain"], tensors)
         for name, part in state.items():
             part.load_state_dict(whole[name])
+            if isinstance(part, Optimizer):
+                _lay_out(part)
         progress: dict[str, float] = kept["progress"]
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise _broken(path, error) from None
     return progress
+
+
+def _lay_out(optimizer: Optimizer) -> None:
+    """Bring what an optimiser keeps of its parameters into their memory layout, which a file does not hold.
+
+    Its fused step goes through both in the order of memory, whatever their strides are, and would be silently wrong.
+    """
+    for parameter, kept in optimizer.state.items():
+        for name, value in kept.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                kept[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _broken(path: Path, error: Exception) -> RunError:
