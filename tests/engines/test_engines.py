@@ -268,6 +268,7 @@ def test_ctrl_c_is_no_crash_once_engines_have_come_and_gone(weights: Path, tmp_p
         "import gc, signal, sys",
         "from pathlib import Path",
         "from lesionsplit.engines.export import run_file",
+        "signal.signal(signal.SIGINT, signal.default_int_handler)",  # a shell's background jobs ignore it
         "engines = [run_file(Path(sys.argv[1])) for _ in range(3)]",
         "while engines: del engines[0]; gc.collect()",
         "try: signal.raise_signal(signal.SIGINT)",

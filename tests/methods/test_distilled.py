@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
+from scipy import ndimage
 
 from lesionsplit.data.sampling import Batch, Taught
 from lesionsplit.errors import DataError
@@ -19,16 +20,18 @@ from lesionsplit.methods.distilled import (
     Drawing,
     believed,
     objective,
+    stands_out,
     taken_apart,
 )
 from lesionsplit.networks.additive import Additive
 from lesionsplit.networks.denoiser import DenoiserSettings
-from lesionsplit.synthesis.fields import study
+from lesionsplit.synthesis.fields import lungs_of, study
 from lesionsplit.synthesis.lesions import Drawn, LesionSettings
 from lesionsplit.synthesis.scanner import ScannerSettings
 
 SETTINGS = DistilledSettings(
     network=DenoiserSettings(channels=(8, 12), embedding=8),
+    rim=0.0,
     scanner=ScannerSettings(sharpness=0.0, noise=0.0),
     warm_up=2,
 )
@@ -93,6 +96,20 @@ def test_the_score_is_twice_the_chances_odds_up_to_one_pixel_beyond_the_lungs() 
     assert torch.equal(reading.healthy, images - ((here.added + there.added.flip(3)) / 2).clip(min=0))
 
 
+def test_a_pixel_beside_the_lungs_has_a_share_of_its_neighbours_score_at_least() -> None:
+    made, images = method(), batch().lesion
+    for weight in made.network.parameters():
+        weight.data += 0.05 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(weight.numel()))
+    without = SETTINGS.read(made.network, images).score
+    score = msgspec.structs.replace(SETTINGS, rim=0.9).read(made.network, images).score
+    lungs = lungs_of(images)
+    highest = ndimage.maximum_filter((without * lungs).detach().numpy(), size=(1, 1, 3, 3), mode="constant")
+    raised = torch.maximum(without, 0.9 * torch.from_numpy(highest))
+    torch.testing.assert_close(score, torch.where(lungs > 0, without, raised))
+    assert (score[:, :, 1] > without[:, :, 1]).any()
+    assert not score[:, :, 0].any()
+
+
 def test_a_drawn_lesion_is_believed_the_more_the_more_it_adds() -> None:
     """By half where it adds `half` of the way from parenchyma to dense vessels, and nowhere beyond its extent."""
     healthy = batch().normal
@@ -110,7 +127,8 @@ def test_a_drawn_lesion_is_believed_the_more_the_more_it_adds() -> None:
     torch.testing.assert_close(middle[1], torch.full_like(middle[1], 0.9), rtol=1e-3, atol=1e-3)
 
 
-def test_drawn_lesions_are_taught_with_what_was_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("thorough", [False, True])
+def test_drawn_lesions_are_taught_with_what_was_drawn(monkeypatch: pytest.MonkeyPatch, thorough: bool) -> None:
     """The first half of what the objective gets is the drawn one, the second the teachers'."""
     asked: list[tuple[torch.Tensor, torch.Tensor]] = []
 
@@ -119,7 +137,8 @@ def test_drawn_lesions_are_taught_with_what_was_drawn(monkeypatch: pytest.Monkey
         return objective(parts, chance, added, lungs)
 
     monkeypatch.setattr(distilled, "objective", remember)
-    made = method(msgspec.structs.replace(SETTINGS, drawing=Drawing(lesions=LesionSettings(share=1.0, radius=4.0))))
+    drawing = Drawing(lesions=LesionSettings(share=1.0, radius=4.0))
+    made = method(msgspec.structs.replace(SETTINGS, drawing=drawing, thorough=thorough))
     data = batch()
     assert data.taught is not None
     made.step(data, 0)
@@ -127,7 +146,30 @@ def test_drawn_lesions_are_taught_with_what_was_drawn(monkeypatch: pytest.Monkey
     assert chance[:2].max() > 0.1
     assert (added[:2][chance[:2] > 0.1] > 0).all()
     assert torch.equal(chance[2:], data.taught.chance)
-    assert torch.equal(added[2:], data.lesion - data.taught.healthy)
+    more = stands_out(data.lesion, data.taught.chance, data.taught.healthy)
+    less = data.lesion - data.taught.healthy
+    torch.testing.assert_close(added[2:], more if thorough else less)
+    assert (more - less).max() > 0.1
+
+
+def test_what_stands_out_is_taken_off_where_teachers_are_sure() -> None:
+    """A lesion of 0.4 above parenchyma of -0.5 of which teachers take off 0.1; nothing else where they doubt."""
+    images = torch.full((1, 1, 40, 40), -0.5)
+    images[..., :3] = -1.0
+    images[:, :, 10:30, 10:30] = -0.1
+    healthy = torch.where(images > -0.2, images - 0.1, images)
+    sure = torch.zeros_like(images)
+    sure[:, :, 10:30, 10:30] = 0.8
+    close = 0.002  # parenchyma is mixed with a little of what is usual: `spared_grey`
+    inside = stands_out(images, sure, healthy)[:, :, 16:24, 16:24]  # away from its edge, smoothed over 1.5 pixels
+    torch.testing.assert_close(inside, torch.full_like(inside, 0.4), rtol=0, atol=close)
+    half = stands_out(images, sure * 0.25 / 0.8, healthy)[:, :, 16:24, 16:24]
+    torch.testing.assert_close(half, torch.full_like(half, 0.25), rtol=0, atol=close)
+    assert stands_out(images, sure, healthy)[:, :, :, 34:].abs().max() < 1e-6
+    none = stands_out(images, torch.zeros_like(sure), healthy)
+    torch.testing.assert_close(none, images - healthy)
+    more = stands_out(images, sure, healthy - 0.6)[:, :, 16:24, 16:24]  # teachers may take off more
+    torch.testing.assert_close(more, torch.full_like(more, 0.7))
 
 
 def test_untrained_it_finds_next_to_nothing() -> None:

@@ -31,12 +31,20 @@ from lesionsplit.methods.single import SingleNetworkMethod
 from lesionsplit.networks.additive import AT_FIRST, Additive
 from lesionsplit.networks.denoiser import Denoiser, DenoiserSettings, seen_clean
 from lesionsplit.settings import Settings
-from lesionsplit.synthesis.fields import blur, lungs_of, study
-from lesionsplit.synthesis.lesions import Drawn, LesionSettings, draw_lesions
+from lesionsplit.synthesis.fields import blur, lungs_of, spared_grey, study
+from lesionsplit.synthesis.lesions import Drawn, LesionSettings, Share, draw_lesions
 from lesionsplit.synthesis.scanner import ScannerSettings, rescan
 
 Weight = Annotated[float, Meta(ge=0)]
 Rate = Annotated[float, Meta(gt=0)]
+
+
+AROUND = 1.5
+"""Standard deviation, in pixels of the canvas, of the neighbourhood that stands out."""
+
+DOUBTFUL, SURE = 0.1, 0.5
+"""Below the one what teachers believe is parenchyma, from the other on it is lesion, when it is measured what stands
+out."""
 
 
 class Objective(Settings, frozen=True):
@@ -46,7 +54,7 @@ class Objective(Settings, frozen=True):
     """Cross-entropy of the chance m with what the teachers believe, or of drawn lesions with what was drawn."""
 
     lesion: Weight = 5.0
-    """Mean |G2 - what the teachers take off, or what was drawn|."""
+    """Mean |G2 - what the teachers take off or `stands_out`, or what was drawn|."""
 
 
 class Drawing(Settings, frozen=True):
@@ -76,6 +84,14 @@ class DistilledSettings(Settings, frozen=True, tag_field="name", tag="distilled"
     """What the odds of m are multiplied by to make the score, everywhere alike, so that nothing is ranked anew: as if
     teachers doubted less, whose odds are (s / (doubt t))**2. Scores then use the whole scale from 0 to 1."""
 
+    thorough: bool = False
+    """What G2 is asked for in slices with lesion: what the teachers take off, or `stands_out`, by which healthy
+    versions keep a quarter of a lesion instead of more than half."""
+
+    rim: Share = 0.5
+    """Share of its neighbours' highest score that a pixel just outside the lungs gets at least. The lungs' edge is a
+    line through pixels that are half lung, and who outlines a lesion at the pleura goes over it."""
+
     learning_rate: Rate = 1e-3
     warm_up: Annotated[int, Meta(ge=1)] = 50
     """Steps over which the learning rate grows to its full height."""
@@ -99,8 +115,10 @@ class DistilledSettings(Settings, frozen=True, tag_field="name", tag="distilled"
         """Score and healthy version of slices (B, 1, H, W) in network grey: the mean with their mirror images'."""
         here, there = taken_apart(network, images), taken_apart(network, images.flip(3))
         parts = Additive(*((one + other.flip(3)) / 2 for one, other in zip(here, there, strict=True)))
-        chance = (parts.logit + math.log(self.odds)).sigmoid()
-        return Reading(chance * reached(lungs_of(images)), images - parts.lesion)
+        lungs = lungs_of(images)
+        score = (parts.logit + math.log(self.odds)).sigmoid() * reached(lungs)
+        beside = self.rim * F.max_pool2d(score * lungs, 3, 1, 1)
+        return Reading(torch.where(lungs > 0, score, torch.maximum(score, beside)), images - parts.lesion)
 
 
 def taken_apart(network: nn.Module, images: Tensor) -> Additive:
@@ -126,13 +144,31 @@ def believed(drawn: Drawn, half: float) -> Tensor:
     return drawn.extent * added / (added + half)
 
 
+def stands_out(images: Tensor, chance: Tensor, healthy: Tensor) -> Tensor:
+    """What the lesions of slices add, in network grey, (B, 1, H, W): what teachers take off, or more.
+
+    Teachers draw a slice anew from noise that a large lesion shows through, and take off less than half of it. Where
+    they are sure it is no less than what the neighbourhood stands out of parenchyma by; vessels and noise stay.
+
+    Args:
+        images: slices, black outside the lungs.
+        chance: what the teachers believe, 0 to 1.
+        healthy: the slices as the teachers' healthy versions have them.
+    """
+    field = study(images)
+    around = blur(images * field.lungs, AROUND) / blur(field.lungs, AROUND).clip(min=1e-3)
+    out = (around - spared_grey(images, field, chance < DOUBTFUL)) * field.lungs
+    taken = images - healthy
+    return taken + (chance / SURE).clip(max=1) * (out - taken).clip(min=0)
+
+
 def objective(parts: Additive, chance: Tensor, added: Tensor, lungs: Tensor) -> Terms:
     """What is asked for, term by term, not yet weighted.
 
     Args:
         parts: what the network says of slices.
         chance: (B, 1, H, W), what the teachers believe, or what was drawn, 0 to 1.
-        added: (B, 1, H, W), what the teachers take off, or what was drawn, in network grey.
+        added: (B, 1, H, W), what lesions add, see `stands_out`, or what was drawn, in network grey.
         lungs: (B, 1, H, W), 1 inside.
     """
     unlike = F.binary_cross_entropy_with_logits(parts.logit, chance, reduction="none")
@@ -161,11 +197,13 @@ class DistilledMethod(SingleNetworkMethod):
         settings = self.settings
         drawn = draw_lesions(batch.normal, settings.drawing.lesions)
         images = torch.cat([drawn.images, batch.lesion])
+        chance, healthy = batch.taught.chance, batch.taught.healthy
+        found = stands_out(batch.lesion, chance, healthy) if settings.thorough else batch.lesion - healthy
         lungs = lungs_of(images)
         terms = objective(
             taken_apart(self.network, rescan(images, lungs, settings.scanner)),
-            torch.cat([believed(drawn, settings.drawing.half), batch.taught.chance]),
-            torch.cat([drawn.images - drawn.healthy, batch.lesion - batch.taught.healthy]),
+            torch.cat([believed(drawn, settings.drawing.half), chance]),
+            torch.cat([drawn.images - drawn.healthy, found]),
             lungs,
         )
         self.descend(weighted_sum(terms, {name: getattr(settings.objective, name) for name in terms}), number)
