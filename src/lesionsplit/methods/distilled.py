@@ -31,7 +31,7 @@ from lesionsplit.methods.single import SingleNetworkMethod
 from lesionsplit.networks.additive import AT_FIRST, Additive
 from lesionsplit.networks.denoiser import Denoiser, DenoiserSettings, seen_clean
 from lesionsplit.settings import Settings
-from lesionsplit.synthesis.fields import blur, lungs_of, spared_grey, study
+from lesionsplit.synthesis.fields import blur, lungs_of, over_the_edge, spared_grey, study
 from lesionsplit.synthesis.lesions import Drawn, LesionSettings, Share, draw_lesions
 from lesionsplit.synthesis.scanner import ScannerSettings, rescan
 
@@ -117,8 +117,7 @@ class DistilledSettings(Settings, frozen=True, tag_field="name", tag="distilled"
         parts = Additive(*((one + other.flip(3)) / 2 for one, other in zip(here, there, strict=True)))
         lungs = lungs_of(images)
         score = (parts.logit + math.log(self.odds)).sigmoid() * reached(lungs)
-        beside = self.rim * F.max_pool2d(score * lungs, 3, 1, 1)
-        return Reading(torch.where(lungs > 0, score, torch.maximum(score, beside)), images - parts.lesion)
+        return Reading(over_the_edge(score, lungs, self.rim), images - parts.lesion)
 
 
 def taken_apart(network: nn.Module, images: Tensor) -> Additive:

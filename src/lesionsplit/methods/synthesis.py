@@ -26,7 +26,7 @@ from lesionsplit.methods.single import SingleNetworkMethod
 from lesionsplit.networks.additive import Additive, AdditiveNet, AdditiveSettings
 from lesionsplit.networks.unet import stride_of
 from lesionsplit.settings import Settings
-from lesionsplit.synthesis.fields import blur, lungs_of, quantile, spared_grey, study
+from lesionsplit.synthesis.fields import blur, lungs_of, over_the_edge, quantile, spared_grey, study
 from lesionsplit.synthesis.lesions import Drawn, LesionSettings, draw_lesions
 from lesionsplit.synthesis.scanner import ScannerSettings, rescan
 
@@ -157,8 +157,7 @@ def score(logit: Tensor, images: Tensor, settings: Calibration) -> Tensor:
     stands_out = (stands_out / (field.dense - parenchyma).clip(min=1e-3)).clip(min=0)
     weight = ((settings.faint + stands_out) / (settings.faint + settings.conspicuous)).clip(max=1)
     inside = (logit / settings.temperature).sigmoid() * weight * field.lungs
-    beside = settings.rim * F.max_pool2d(inside, 3, 1, 1)
-    return torch.where(field.lungs > 0, inside, beside)
+    return over_the_edge(inside, field.lungs, settings.rim)
 
 
 def objective(parts: Additive, drawn: Drawn) -> Terms:

@@ -89,6 +89,12 @@ def lungs_of(images: Tensor) -> Tensor:
     return (blur(inside, 1.5) > 0.5).to(images.dtype)
 
 
+def over_the_edge(score: Tensor, lungs: Tensor, share: float) -> Tensor:
+    """Scores, (B, 1, H, W), a pixel just outside the lungs having at least a share of its neighbours' highest."""
+    beside = share * F.max_pool2d(score * lungs, 3, 1, 1)
+    return torch.where(lungs > 0, score, torch.maximum(score, beside))
+
+
 def _not_black(images: Tensor) -> Tensor:
     return images > images.amin(dim=(2, 3), keepdim=True) + DARKEST_LUNG
 
