@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
 import msgspec
 import numpy as np
 import pytest
@@ -10,10 +13,12 @@ from lesionsplit.data.lungs import LungSlice, read_slice
 from lesionsplit.data.table import Table
 from lesionsplit.errors import DataError, SettingsError
 from lesionsplit.images import as_float
+from lesionsplit.methods.distilled import DistilledSettings
 from lesionsplit.methods.synthesis import Calibration, SynthesisSettings
 from lesionsplit.model import Model, ModelCard
 from lesionsplit.networks.additive import AdditiveSettings
-from lesionsplit.predictor import Predictor, choose_device
+from lesionsplit.networks.denoiser import DenoiserSettings
+from lesionsplit.predictor import Predictor, SeriesSlice, choose_device
 from lesionsplit.reading import lesion_mask, share_of_lung, slice_score
 
 
@@ -67,6 +72,77 @@ def test_a_stream_is_its_slices_one_by_one(predictor: Predictor, slices: list[Lu
         expected = predictor.predict(*alone)
         np.testing.assert_allclose(one.score, expected.score, atol=1e-5)
         assert np.abs(one.healthy.astype(int) - expected.healthy).max() <= 1
+
+
+def nearby(predictor: Predictor, share: float) -> Predictor:
+    """The same network, of a method whose neighbours count so much."""
+    card = predictor.model.card
+    method = DistilledSettings(network=DenoiserSettings(channels=(4, 6)), neighbours=share)
+    torch.manual_seed(0)
+    network = method.build_network()
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight += 0.2 * torch.randn_like(weight)
+    return Predictor(Model(msgspec.structs.replace(card, method=method), network), device="cpu")
+
+
+def test_neighbours_of_a_series_are_averaged_in(predictor: Predictor, slices: list[LungSlice]) -> None:
+    predictor = nearby(predictor, 0.25)
+    cut = LungSlice(slices[5].grey[:100], slices[5].lungs[:100])  # of another shape, so nobody's neighbour
+    places = [("a", 0), ("a", 1), ("a", 3), ("b", 4), ("b", 5), ("b", 6), ("b", 7)]
+    given = [*slices[:4], cut, *slices[6:8]]
+    alone = list(predictor.predict_stream(given))
+    series = [SeriesSlice(*place, one) for place, one in zip(places, given, strict=True)]
+    found = list(predictor.predict_series(iter(series)))
+    assert len(found) == len(given)
+    for at, near in {0: [1], 1: [0], 2: [], 3: [], 4: [], 5: [6], 6: [5]}.items():
+        total = alone[at].score + 0.25 * sum(alone[other].score * alone[other].lungs for other in near)
+        count = 1 + 0.25 * sum(alone[other].lungs.astype(float) for other in near)
+        expected = np.where(alone[at].score > 0, total / count, 0)
+        np.testing.assert_allclose(found[at].score, expected, atol=1e-6)
+        assert np.array_equal(found[at].mask, lesion_mask(found[at].score, predictor.threshold))
+        assert np.array_equal(found[at].healthy, alone[at].healthy)
+    assert np.abs(found[1].score - alone[1].score).max() > 1e-3, "a test of nothing"
+
+
+def test_three_alike_stay_as_they_are(predictor: Predictor, slices: list[LungSlice]) -> None:
+    predictor = nearby(predictor, 0.3)
+    alone = predictor.predict(*slices[0])
+    for one in predictor.predict_series(SeriesSlice("a", at, slices[0]) for at in range(3)):
+        np.testing.assert_allclose(one.score, alone.score, atol=1e-6)
+
+
+def test_a_method_that_reads_slices_alone_is_not_told_of_neighbours(
+    predictor: Predictor, slices: list[LungSlice]
+) -> None:
+    found = predictor.predict_series(SeriesSlice("a", at, one) for at, one in enumerate(slices[:3]))
+    for one, alone in zip(found, predictor.predict_stream(slices[:3]), strict=True):
+        np.testing.assert_array_equal(one.score, alone.score)
+
+
+def test_chosen_rows_are_predicted_as_among_all(predictor: Predictor, phantom: Table) -> None:
+    predictor = nearby(predictor, 0.3)
+    table = replace(phantom, slices=phantom.slices[:12])
+    rows = table.slices
+    assert any(one.series == other.series for one, other in pairwise(rows)), "a test of nothing"
+    every = list(predictor.predict_rows(rows))
+    chosen = (11, 0, 3)
+    for at, one in zip(chosen, predictor.predict_rows([rows[at] for at in chosen], among=table), strict=True):
+        np.testing.assert_allclose(one.score, every[at].score, atol=1e-6)
+
+
+def test_rows_of_a_series_with_others_between_them_are_no_neighbours(predictor: Predictor, phantom: Table) -> None:
+    predictor = nearby(predictor, 0.3)
+    mixed = [row for pair in zip(phantom.slices[:4], phantom.slices[-4:], strict=True) for row in pair]
+    table = replace(phantom, slices=tuple(replace(row, position=number) for number, row in enumerate(mixed)))
+    alone = list(predictor.predict_stream(map(read_slice, mixed)))
+    for found in (
+        predictor.predict_rows(table),
+        predictor.predict_rows(table, among=table),
+        [one for row in table for one in predictor.predict_rows([row])],
+    ):
+        for one, expected in zip(found, alone, strict=True):
+            np.testing.assert_allclose(one.score, expected.score, atol=1e-6)
 
 
 def test_depth_does_not_matter(predictor: Predictor, slices: list[LungSlice]) -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from scipy import ndimage
 
-from lesionsplit.data.lungs import LungSlice, find_lungs, lung_masked
+from lesionsplit.data.lungs import LungSlice, find_lungs, lung_masked, read_slice
 from lesionsplit.data.placement import Placement, Spacing
+from lesionsplit.data.table import Slice, Table
 from lesionsplit.engines.base import SUFFIXES, Engine, EngineName
 from lesionsplit.engines.choose import open_engine
 from lesionsplit.engines.torch import TorchEngine
@@ -22,6 +25,9 @@ from lesionsplit.errors import DataError, SettingsError
 from lesionsplit.images import Float, Grey, Mask, as_float, as_grey
 from lesionsplit.model import Model
 from lesionsplit.reading import lesion_mask, share_of_lung, slice_score
+
+Place: TypeAlias = tuple[str, int]
+"""In which series a slice lies, and where; those of a series that are one apart are neighbours."""
 
 BATCH = 8
 """Slices that go through the network together: more is no faster on a CPU and costs memory."""
@@ -144,6 +150,43 @@ class Predictor:
                 waiting = ahead.submit(_take, prepared)
                 yield from self._run(batch)
 
+    def predict_series(self, slices: Iterable[SeriesSlice], spacing: Spacing | None = None) -> Iterator[Prediction]:
+        """Predict slices that know where they lie: the score of each is averaged with its neighbours'.
+
+        A lesion seldom ends with a slice, and what one slice shows by chance, its neighbours do not. How much they
+        count is the method's (`neighbours`). Slices with no neighbour are predicted as if alone.
+
+        Args:
+            slices: in order; those of a series behind each other.
+            spacing: as for `predict_stream`.
+        """
+        share = self.model.card.method.neighbours
+        places: deque[Place] = deque()
+
+        def alone() -> Iterator[LungSlice]:
+            for one in slices:
+                places.append((one.series, one.position))
+                yield one.slice
+
+        found = ((places.popleft(), one) for one in self.predict_stream(alone(), spacing))
+        for one in averaged(found, share) if share else (one for _, one in found):
+            yield replace(one, mask=lesion_mask(one.score, self.threshold))
+
+    def predict_rows(self, rows: Iterable[Slice], among: Table | None = None) -> Iterator[Prediction]:
+        """Predict slices of a table, as `predict_series` does.
+
+        Args:
+            rows: in the table's order; in any order, if ``among`` is given.
+            among: the table that ``rows`` are chosen from, in which they have their neighbours; by default they have
+                those that are in ``rows``.
+        """
+        if among is None or not self.model.card.method.neighbours:
+            yield from self.predict_series(SeriesSlice(row.series, row.position, read_slice(row)) for row in rows)
+            return
+        for row in rows:
+            near = among.around([row]).slices
+            yield list(self.predict_rows(near))[near.index(row)]
+
     def _prepare(self, one: LungSlice, spacing: Spacing | None) -> _Placed:
         grey = as_float(one.grey)
         placement = self.model.card.placement.place(one.lungs, spacing)
@@ -173,6 +216,50 @@ class Predictor:
             lungs=lungs,
             presence=presence,
         )
+
+
+class SeriesSlice(NamedTuple):
+    """A slice that knows where it lies."""
+
+    series: str
+
+    position: int
+
+    slice: LungSlice
+
+
+def averaged(found: Iterable[tuple[Place, Prediction]], share: float) -> Iterator[Prediction]:
+    """Predictions in order, the score of each pixel averaged with that of the slices before and behind.
+
+    s_i becomes (s_i + w s_{i-1} + w s_{i+1}) / (1 + 2 w), a neighbour counting where its lungs are. Where the slice's
+    own score is 0 it stays 0. Neighbours are of one series and one shape.
+
+    Args:
+        found: series, position and prediction; masks are not made anew.
+        share: w.
+    """
+    before: tuple[Place, Prediction] | None = None
+    here: tuple[Place, Prediction] | None = None
+
+    def settled(after: tuple[Place, Prediction] | None) -> Iterator[Prediction]:
+        if here is None:
+            return
+        (series, position), one = here
+        reached = np.flatnonzero(one.score > 0)  # some tenth of a frame
+        total, weight = one.score.ravel()[reached], np.ones(len(reached), dtype=np.float32)
+        for near, step in ((before, -1), (after, 1)):
+            if near is not None and near[0] == (series, position + step) and near[1].score.shape == one.score.shape:
+                counts = share * near[1].lungs.ravel()[reached].astype(np.float32)
+                total += counts * near[1].score.ravel()[reached]
+                weight += counts
+        score = np.zeros(one.score.shape, dtype=np.float32)
+        score.ravel()[reached] = total / weight
+        yield replace(one, score=score)
+
+    for one in found:
+        yield from settled(one)
+        before, here = here, one
+    yield from settled(None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from lesionsplit.cases.decompose import decompose
-from lesionsplit.cases.partial_volume import lower_at_edges
+from lesionsplit.cases.partial_volume import lower_at_edges, slices_blurred
 from lesionsplit.cases.window import HU_WINDOW
 from lesionsplit.data.lungs import LungSlice
 from lesionsplit.lungs.find import FoundLungs
-from lesionsplit.predictor import Predictor
+from lesionsplit.predictor import Predictor, SeriesSlice
 from lesionsplit.volumes.findings import Findings
 from lesionsplit.volumes.scratch import Scratch
 from lesionsplit.volumes.volume import LPS_TO_RAS, Affine, Source, Volume
@@ -98,6 +98,31 @@ def test_every_slice_is_what_the_predictor_says_of_it(make: ModuleType, predicto
         np.testing.assert_array_equal(found.healthy[outside], chest.hu[outside])
         assert not found.score[outside].any()
         np.testing.assert_array_equal(found.lesion, found.score >= np.ceil(predictor.threshold * 65535))
+
+
+@pytest.mark.parametrize(("between", "are"), [(5.0, True), (5.1, False)])
+def test_neighbours_are_slices_up_to_5_mm_apart(make: ModuleType, between: float, are: bool) -> None:
+    chest, predictor = make.chest((48, 40, 12)), Predictor.load(device="cpu")  # the package's, whose neighbours count
+    affine = LPS_TO_RAS @ np.diag([4.0, 5.0, between, 1.0])
+    with Scratch() as scratch:
+        found = findings(chest.hu, chest.lungs, affine, predictor, scratch)
+        scores, lungs, images = map(found.volume.axial, (found.score, chest.lungs, chest.hu))
+        numbers = [at for at in range(12) if np.count_nonzero(lungs[at]) >= 5]  # of 1 cm2
+        given = [
+            SeriesSlice("one", at if are else 2 * at, LungSlice(np.where(inside, grey, 0), inside))
+            for at in numbers
+            for grey, inside in [(HU_WINDOW.to_grey(images[at]), lungs[at] > 0)]
+        ]
+        expected = np.zeros_like(scores)
+        averaged = list(predictor.predict_series(given, (5.0, 4.0)))
+        for one, prediction in zip(given, averaged, strict=True):
+            at = one.position if are else one.position // 2
+            expected[at] = np.rint(prediction.score * 65535) * one.slice.lungs
+        list(lower_at_edges(expected, lungs, slices_blurred(between, 12)))
+        alone = predictor.predict_stream((one.slice for one in given), (5.0, 4.0))
+        changed = [np.abs(one.score - other.score).max() for one, other in zip(alone, averaged, strict=True)]
+        assert (max(changed) > 0.01) == are
+        np.testing.assert_array_equal(scores, expected)
 
 
 def test_the_tips_of_lungs_are_not_looked_at(make: ModuleType, predictor: Predictor) -> None:

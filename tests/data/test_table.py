@@ -44,6 +44,16 @@ def test_a_table_says_what_is_in_it(folder: Path) -> None:
     assert len(table.labelled("normal")) == 1
 
 
+def test_rows_know_their_place_in_their_series(folder: Path) -> None:
+    apart = read(folder, f"{GOOD}images/3.png,normal,train,s1,,\n")
+    assert [(row.series, row.position) for row in apart] == [("s1", 0), ("s2", 1), ("s1", 2)]
+    assert [row.position for row in apart.labelled("normal")] == [0, 2]  # a choice of rows makes no new neighbours
+    for row in apart:
+        assert apart.around([row]).slices == (row,)
+    beside = read(folder, f"images/3.png,normal,train,s1,,\n{GOOD}")
+    assert beside.around(beside.slices[1:2]).slices == beside.slices[:2]
+
+
 def test_without_masks_nothing_but_labels_is_left(folder: Path) -> None:
     table = read(folder, GOOD).without_masks()
     assert table.annotators == ()

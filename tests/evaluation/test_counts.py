@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.calibration import calibration_curve
 from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve
 
 from lesionsplit.evaluation.counts import (
@@ -20,6 +21,7 @@ from lesionsplit.evaluation.counts import (
     lowest_dice,
     precision_recall,
     prevalence,
+    reliability,
 )
 from lesionsplit.reading import LEVELS, to_levels
 
@@ -46,6 +48,19 @@ def test_average_precision_is_scikit_learns(seed: int) -> None:
     ours = average_precision(counted(score, truth).total)
     assert ours == pytest.approx(average_precision_score(truth, sixteen_bit), abs=1e-12)
     assert ours == pytest.approx(average_precision_score(truth, score), abs=1e-5)  # of the unrounded scores
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_reliability_is_scikit_learns(seed: int) -> None:
+    score, truth = pixels(seed)
+    sixteen_bit = np.rint(score.astype(np.float64) * 65535) / 65535
+    sixteen_bit[:50] = 13107 / 65535  # between two tenths, where it matters to which it counts
+    share, mean = calibration_curve(truth, sixteen_bit, n_bins=10)
+    found, outlined = reliability(counted(sixteen_bit, truth).total)
+    known = np.isfinite(found)
+    assert 4 <= known.sum() <= 10
+    np.testing.assert_allclose(found[known], mean, atol=1e-12)
+    np.testing.assert_allclose(outlined[known], share, atol=1e-12)
 
 
 def test_counting_in_parts_is_counting_at_once() -> None:

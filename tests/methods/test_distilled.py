@@ -31,6 +31,8 @@ from lesionsplit.synthesis.scanner import ScannerSettings
 
 SETTINGS = DistilledSettings(
     network=DenoiserSettings(channels=(8, 12), embedding=8),
+    odds=3.3,
+    steepness=1.25,
     rim=0.0,
     scanner=ScannerSettings(sharpness=0.0, noise=0.0),
     warm_up=2,
@@ -85,13 +87,13 @@ def test_the_step_is_that_of_a_plain_implementation() -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
-def test_the_score_is_twice_the_chances_odds_up_to_one_pixel_beyond_the_lungs() -> None:
+def test_the_scores_odds_are_those_of_the_chance_made_steeper_up_to_one_pixel_beyond_the_lungs() -> None:
     made, images = method(), batch().lesion
     reading = SETTINGS.read(made.network, images)
     here, there = taken_apart(made.network, images), taken_apart(made.network, images.flip(3))
     assert (reading.score[:, :, 0] == 0).all()
     chance = ((here.logit + there.logit.flip(3)) / 2).sigmoid()
-    odds = 2 * chance / (1 - chance)
+    odds = SETTINGS.odds * (chance / (1 - chance)) ** SETTINGS.steepness
     torch.testing.assert_close(reading.score[:, :, 1:], (odds / (1 + odds))[:, :, 1:])
     assert torch.equal(reading.healthy, images - ((here.added + there.added.flip(3)) / 2).clip(min=0))
 
@@ -174,7 +176,8 @@ def test_what_stands_out_is_taken_off_where_teachers_are_sure() -> None:
 
 def test_untrained_it_finds_next_to_nothing() -> None:
     reading = SETTINGS.read(SETTINGS.build_network(), batch().lesion)
-    torch.testing.assert_close(reading.score[:, :, 1:], torch.full((2, 1, 15, 16), 2 / (2 + math.exp(3))))
+    odds = SETTINGS.odds * math.exp(-3 * SETTINGS.steepness)  # untrained, a chance whose odds are exp(-3)
+    torch.testing.assert_close(reading.score[:, :, 1:], torch.full((2, 1, 15, 16), odds / (1 + odds)))
     assert torch.equal(reading.healthy, batch().lesion)
 
 
@@ -197,7 +200,8 @@ def test_it_learns_what_it_is_taught() -> None:
         made.step(Batch(normal, lesion, taught=taught), number)
     with torch.no_grad():
         of_lesion, of_normal = (SETTINGS.read(made.network, images) for images in (lesion, normal))
-    assert of_lesion.score[:, :, :8].mean().item() == pytest.approx(6 / 7, abs=0.04)  # twice the odds of 3 to 1
+    odds = SETTINGS.odds * 3**SETTINGS.steepness  # the chance of 0.75 is 3 to 1
+    assert of_lesion.score[:, :, :8].mean().item() == pytest.approx(odds / (1 + odds), abs=0.04)
     assert of_lesion.score[:, :, 8:].mean() < 0.1
     assert of_normal.score.mean() < 0.1
     assert (of_lesion.healthy - taught.healthy).abs().mean() < 0.25 * (lesion - taught.healthy).abs().mean()

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.calibration import calibration_curve
 from sklearn.metrics import average_precision_score
 
 from lesionsplit.data.lungs import find_lungs, read_slice
@@ -46,6 +47,8 @@ def test_all_of_it_is_written(report: Path) -> None:
         "precision-recall.svg",
         "dice.png",
         "dice.svg",
+        "reliability.png",
+        "reliability.svg",
     }
 
 
@@ -115,6 +118,27 @@ def test_the_table_of_slices_has_what_the_tables_of_the_split_average(report: Pa
     assert {row[f"{measure}_a"] for row in normal for measure in ("ap", "dice", "missed", "false")} == {""}
 
 
+def test_what_a_score_means_is_counted_in_the_lungs_of_lesion_slices(
+    report: Path, phantom: Table, weights: Path
+) -> None:
+    rows = phantom.split("test").labelled("lesion")
+    found = [to_grid(Scored(one.score, one.lungs), 64) for one in Predictor.load(weights).predict_rows(rows)]
+    score = np.rint(np.concatenate([one.score[one.lungs] for one in found]).astype(np.float64) * 65535) / 65535
+    truth = np.concatenate([read_mask(row, "a", 64)[one.lungs] for row, one in zip(rows, found, strict=True)])
+    share, mean = calibration_curve(truth, score, n_bins=10)
+    known = json.loads((report / "metrics.json").read_text())["reliability"]["lesionsplit"]["a"]
+    assert [one for one in known["score"] if one is not None] == pytest.approx(list(mean))
+    assert [one for one in known["outlined"] if one is not None] == pytest.approx(list(share))
+    (line,) = [
+        line
+        for line in (report / "metrics.md").read_text().splitlines()
+        if line.startswith("| lesionsplit | a |") and line.count("|") == 13
+    ]
+    assert [cell.strip() for cell in line.split("|")[3:-1]] == [
+        "-" if one is None else f"{one:.2f}" for one in known["outlined"]
+    ]
+
+
 def test_numbers_carry_their_convention(report: Path) -> None:
     conventions = json.loads((report / "metrics.json").read_text())["conventions"]
     assert conventions["split"] == "test"
@@ -137,10 +161,10 @@ def test_an_upper_bound_is_called_one(phantom_folder: Path, weights: Path, card:
 
 
 def test_pictures_are_pictures(report: Path) -> None:
-    for name in ("examples.png", "worst.png", "random.png", "precision-recall.png", "dice.png"):
+    for name in ("examples.png", "worst.png", "random.png", "precision-recall.png", "dice.png", "reliability.png"):
         picture = np.asarray(Image.open(report / name).convert("L"))
         assert picture.std() > 10
-    for name in ("precision-recall.svg", "dice.svg"):
+    for name in ("precision-recall.svg", "dice.svg", "reliability.svg"):
         assert ElementTree.parse(report / name).getroot().tag.endswith("svg")  # noqa: S314  our own file
 
 

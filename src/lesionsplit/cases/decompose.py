@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lesionsplit.cases.partial_volume import lower_at_edges, slices_blurred
+from lesionsplit.cases.partial_volume import FARTHEST_MM, lower_at_edges, slices_blurred
 from lesionsplit.cases.window import Deep, window_of
 from lesionsplit.data.lungs import LungSlice
 from lesionsplit.images import Mask
 from lesionsplit.lungs.canvas import some_of
 from lesionsplit.lungs.find import FoundLungs
 from lesionsplit.lungs.levels import levels_of
-from lesionsplit.predictor import Predictor
+from lesionsplit.predictor import Predictor, SeriesSlice
 from lesionsplit.progress import Progress, silent
 from lesionsplit.volumes.findings import TOP, Findings, levels_from
 from lesionsplit.volumes.scratch import Scratch, forget
@@ -49,10 +49,11 @@ def decompose(
     images, inside, scores, lesions, wholes = map(volume.axial, arrays)
     window = window_of(levels_of(volume, some_of(images)))
     between, down, right = volume.axial_spacing
+    apart = 1 if between <= FARTHEST_MM else 2  # no neighbours
     smallest = max(1.0, 100 * SMALLEST_CM2 / (down * right))
     waiting: deque[tuple[int, Deep, Mask]] = deque()
 
-    def slices() -> Iterator[LungSlice]:
+    def slices() -> Iterator[SeriesSlice]:
         for at in progress(range(len(images)), len(images), "Looking for lesions"):
             wholes[at] = images[at]
             here = inside[at] > 0
@@ -60,10 +61,10 @@ def decompose(
                 continue
             grey = window.to_grey(images[at])
             waiting.append((at, grey, here))
-            yield LungSlice(np.where(here, grey, 0), here)
+            yield SeriesSlice("", at * apart, LungSlice(np.where(here, grey, 0), here))
 
     lowest = levels_from(predictor.threshold)
-    for done, found in enumerate(predictor.predict_stream(slices(), (down, right))):
+    for done, found in enumerate(predictor.predict_series(slices(), (down, right))):
         at, grey, here = waiting.popleft()
         level = np.where(here, np.rint(found.score * TOP), 0).astype(np.uint16)
         scores[at] = level

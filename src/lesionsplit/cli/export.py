@@ -112,7 +112,6 @@ def _integers(model: Model, table: Table, *, allow_loss: bool, say: Callable[[st
 
 def average_precisions(engine: Engine, table: Table) -> dict[str, float]:
     """Pooled average precision of what an engine finds in lesion slices, by annotator."""
-    from lesionsplit.data.lungs import read_slice
     from lesionsplit.evaluation.protocol import evaluate
     from lesionsplit.evaluation.tally import Scored
     from lesionsplit.predictor import Predictor
@@ -120,7 +119,7 @@ def average_precisions(engine: Engine, table: Table) -> dict[str, float]:
     predictor = Predictor(engine, device="cpu")
 
     def scored() -> Iterator[Scored]:
-        for one in predictor.predict_stream(map(read_slice, table)):
+        for one in predictor.predict_rows(table):
             yield Scored(one.score, one.lungs)
 
     evaluation, _ = evaluate(table, {"it": scored()}, {"it": predictor.threshold})

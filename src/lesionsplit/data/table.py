@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -37,6 +37,10 @@ class Slice:
     healthy: Path | None = None
     """What the slice looks like without its lesion; only a phantom knows."""
 
+    position: int = 0
+    """Which row of the table it is, from 0. Rows of a series are taken to be in the order of its slices: those that
+    follow each other are neighbours."""
+
     place: str
     """Where the table says so, for messages: `slices.csv line 2 (images/1.png)`."""
 
@@ -67,6 +71,11 @@ class Table:
     def labelled(self, label: Label) -> Table:
         """The slices of one label; may be empty."""
         return self.select(lambda row: row.label == label)
+
+    def around(self, rows: Iterable[Slice]) -> Table:
+        """Some of the slices and their neighbours in the series, in the table's own order."""
+        near = {(row.series, row.position + step) for row in rows for step in (-1, 0, 1)}
+        return self.select(lambda row: (row.series, row.position) in near)
 
     def without_masks(self) -> Table:
         """The same slices with image labels only: all that weakly supervised training may see."""
@@ -135,7 +144,7 @@ def read_table(folder: Path) -> Table:
     else:
         raise DataError(f"{folder}: has neither {TABLE} nor the folders normal/ and lesion/")
     _check(folder, rows)
-    return Table(root=folder, slices=tuple(rows))
+    return Table(root=folder, slices=tuple(replace(row, position=number) for number, row in enumerate(rows)))
 
 
 def _rows_of_csv(folder: Path) -> list[Slice]:

@@ -187,6 +187,24 @@ def precision_recall(counts: Counts) -> tuple[Values, Values]:
     return true / (true + false), true / counts[0].sum()
 
 
+def reliability(counts: Counts, parts: int = 10) -> tuple[Values, Values]:
+    """Mean score and share of lesion of the pixels whose score lies in each tenth of the scale, (parts,) each.
+
+    A score that means the chance of being outlined has both alike. NaN where no pixel scores so; a score between two
+    tenths is of the lower, as in scikit-learn's `calibration_curve`.
+
+    Args:
+        counts: (2, levels), by level.
+        parts: how many of equal width.
+    """
+    levels = np.linspace(0, 1, counts.shape[-1])
+    part = np.searchsorted(np.linspace(0, 1, parts + 1)[1:-1], levels)
+    lesion, pixels = (np.bincount(part, one, minlength=parts) for one in (counts[0], counts.sum(axis=0)))
+    scores = np.bincount(part, levels * counts.sum(axis=0), minlength=parts)
+    with np.errstate(invalid="ignore"):
+        return scores / pixels, lesion / pixels
+
+
 def _overlap(counts: Counts, place: int) -> Values:
     """Dice of the pixels from one level or bin on, (...): that element of `dice`, without all the others."""
     found, lesion = counts[..., place:].sum(axis=-1), counts[..., 0, :].sum(axis=-1)

@@ -34,6 +34,7 @@ from lesionsplit.evaluation.counts import (
     binary_precision,
     binary_recall,
     prevalence,
+    reliability,
 )
 from lesionsplit.evaluation.healthy import AgainstHealthy
 from lesionsplit.evaluation.tally import AgainstAgreed, AgainstAnnotator, MethodTally, OnSlices, Scored
@@ -58,6 +59,16 @@ class AnnotatorAgainst(msgspec.Struct, frozen=True, kw_only=True):
     recall: Estimate
 
 
+class Reliability(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether scores mean the chance of being outlined: by tenth of the scale, the lowest first; None: no pixel."""
+
+    score: list[float | None]
+    """Mean score of the pixels."""
+
+    outlined: list[float | None]
+    """Share of them that the annotator outlined."""
+
+
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """Everything measured on a split."""
 
@@ -75,6 +86,9 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
 
     agreed: dict[str, dict[str, AgainstAgreed]]
     """By pair of annotators (``a and b``, the table's first two), then by method, chance among them."""
+
+    reliability: dict[str, dict[str, Reliability]]
+    """By method, then by annotator: pixels in the lungs of lesion slices."""
 
     slices: dict[str, OnSlices]
     """By method."""
@@ -223,5 +237,16 @@ def _summarise(
             }
             for pair, counts in any_method.agreed.items()
         },
+        reliability={
+            name: {annotator: _reliability(one.in_lung) for annotator, one in tally.annotators.items()}
+            for name, tally in tallies.items()
+        },
         slices={name: tally.on_slices() for name, tally in tallies.items()},
     )
+
+
+def _reliability(pixels: PixelCounts) -> Reliability:
+    score, outlined = (
+        [float(value) if np.isfinite(value) else None for value in values] for values in reliability(pixels.total)
+    )
+    return Reliability(score=score, outlined=outlined)

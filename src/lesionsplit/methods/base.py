@@ -88,6 +88,10 @@ class MethodSettings(Protocol):
         """Pixels of the canvas beyond the lungs that its score means something for."""
 
     @property
+    def neighbours(self) -> float:
+        """How much the score of a neighbouring slice of the same series counts, the slice's own being 1."""
+
+    @property
     def stride(self) -> int:
         """Both sides of the canvas must be multiples of it."""
 

@@ -89,6 +89,7 @@ class BlSettings(Settings, frozen=True, tag_field="name", tag="bl"):
     """Nobody's mask reaches it."""
 
     teaching: ClassVar[None] = None
+    neighbours: ClassVar[float] = 0.0
     reach: ClassVar[int] = 0
     stream: ClassVar[tuple[int, ...]] = (1,)
 

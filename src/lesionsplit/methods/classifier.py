@@ -28,6 +28,7 @@ class ClassifierSettings(Settings, frozen=True):
     """Nobody's mask reaches it."""
 
     teaching: ClassVar[None] = None
+    neighbours: ClassVar[float] = 0.0
     reach: ClassVar[int] = 0
     stream: ClassVar[tuple[int, ...]] = (1,)
     stride: ClassVar[int] = 1

@@ -87,6 +87,7 @@ class DecompositionSettings(Settings, frozen=True, tag_field="name", tag="decomp
     """Nobody's mask reaches it."""
 
     teaching: ClassVar[None] = None
+    neighbours: ClassVar[float] = 0.0
     reach: ClassVar[int] = 0
     stream: ClassVar[tuple[int, ...]] = ()
     """Its penalty mixes with numbers that the sampler has used: harmless, and published results hang on it."""

@@ -95,6 +95,10 @@ class DiffusionSettings(Settings, frozen=True, tag_field="name", tag="diffusion"
     mirrored: bool = False
     """Whether what is read is the mean with what is read of the mirror image; takes twice as long."""
 
+    neighbours: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    """How much the score of a neighbouring slice of the same series counts, the slice's own being 1; slices that come
+    alone are read alone."""
+
     noise_seed: Annotated[int, Meta(ge=0)] = 0
     """Of the noise in a reading, which is the same for every slice."""
 

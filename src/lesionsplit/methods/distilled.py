@@ -81,8 +81,11 @@ class DistilledSettings(Settings, frozen=True, tag_field="name", tag="distilled"
     scanner: ScannerSettings = ScannerSettings()
     objective: Objective = Objective()
     odds: Rate = 2.0
-    """What the odds of m are multiplied by to make the score, everywhere alike, so that nothing is ranked anew: as if
-    teachers doubted less, whose odds are (s / (doubt t))**2. Scores then use the whole scale from 0 to 1."""
+    steepness: Rate = 1.0
+    """The score's odds are ``odds`` times those of m to the power of ``steepness``, everywhere alike, so that nothing
+    is ranked anew. What m means hangs on what teachers believe; `distilled.toml` has what makes the score the chance
+    that an annotator, one or the other, outlines a pixel in the lungs of a slice with lesion (logistic regression on
+    val of covid-cell)."""
 
     thorough: bool = False
     """What G2 is asked for in slices with lesion: what the teachers take off, or `stands_out`, by which healthy
@@ -91,6 +94,10 @@ class DistilledSettings(Settings, frozen=True, tag_field="name", tag="distilled"
     rim: Share = 0.5
     """Share of its neighbours' highest score that a pixel just outside the lungs gets at least. The lungs' edge is a
     line through pixels that are half lung, and who outlines a lesion at the pleura goes over it."""
+
+    neighbours: Share = 0.0
+    """How much the score of a neighbouring slice of the same series counts, the slice's own being 1; slices that come
+    alone are read alone."""
 
     learning_rate: Rate = 1e-3
     warm_up: Annotated[int, Meta(ge=1)] = 50
@@ -116,7 +123,7 @@ class DistilledSettings(Settings, frozen=True, tag_field="name", tag="distilled"
         here, there = taken_apart(network, images), taken_apart(network, images.flip(3))
         parts = Additive(*((one + other.flip(3)) / 2 for one, other in zip(here, there, strict=True)))
         lungs = lungs_of(images)
-        score = (parts.logit + math.log(self.odds)).sigmoid() * reached(lungs)
+        score = (self.steepness * parts.logit + math.log(self.odds)).sigmoid() * reached(lungs)
         return Reading(over_the_edge(score, lungs, self.rim), images - parts.lesion)
 
 

@@ -41,6 +41,10 @@ class SupervisedSettings(Settings, frozen=True, tag_field="name", tag="supervise
 
     network: DenoiserSettings = DenoiserSettings()
     scanner: ScannerSettings = ScannerSettings()
+    neighbours: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    """How much the score of a neighbouring slice of the same series counts, the slice's own being 1; slices that come
+    alone are read alone."""
+
     learning_rate: Rate = 1e-3
     warm_up: Annotated[int, Meta(ge=1)] = 50
     """Steps over which the learning rate grows to its full height."""

@@ -109,6 +109,7 @@ class SynthesisSettings(Settings, frozen=True, tag_field="name", tag="synthesis"
     """Nobody's mask reaches it."""
 
     teaching: ClassVar[None] = None
+    neighbours: ClassVar[float] = 0.0
     reach: ClassVar[int] = 1
     stream: ClassVar[tuple[int, ...]] = (1,)
 

@@ -93,6 +93,7 @@ class VaGanSettings(Settings, frozen=True, tag_field="name", tag="va-gan"):
     """Nobody's mask reaches it."""
 
     teaching: ClassVar[None] = None
+    neighbours: ClassVar[float] = 0.0
     reach: ClassVar[int] = 0
     stream: ClassVar[tuple[int, ...]] = (1,)
 

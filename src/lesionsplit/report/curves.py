@@ -1,4 +1,4 @@
-"""Precision over recall (Figure 2) and Dice over the threshold (Figure 3), as PNG and SVG."""
+"""Precision over recall (Figure 2), Dice over the threshold (Figure 3) and what a score means, as PNG and SVG."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 def write_curves(folder: Path, evaluation: Evaluation, tallies: Mapping[str, MethodTally]) -> list[Path]:
-    """Write both figures, a panel for each annotator; returns the files."""
+    """Write the figures, a panel for each annotator; returns the files."""
     annotators = list(evaluation.chance)
     written = []
-    for name, draw in {"precision-recall": _precision_recall, "dice": _dice}.items():
+    for name, draw in {"precision-recall": _precision_recall, "dice": _dice, "reliability": _reliability}.items():
         figure = Figure(figsize=(4.4 * len(annotators), 5.2), layout="constrained")
         for axes, annotator in zip(np.atleast_1d(figure.subplots(1, len(annotators))), annotators, strict=True):
             draw(axes, annotator, evaluation, tallies)
@@ -75,6 +75,17 @@ def _dice(axes: Axes, annotator: str, evaluation: Evaluation, tallies: Mapping[s
             axes.axhline(agreement.dice.value, color="0.4", linestyle=style, linewidth=1, label=f"annotator {other}")
     axes.set(xlabel="threshold", ylabel="Dice", xlim=(0, 1), ylim=(0, 1), title=f"against annotator {annotator}")
     axes.legend(**BELOW, title="dotted: the stored threshold", ncols=2)
+
+
+def _reliability(axes: Axes, annotator: str, evaluation: Evaluation, tallies: Mapping[str, MethodTally]) -> None:
+    axes.plot([0, 1], [0, 1], color="0.5", linestyle=":", label="the score is the chance")
+    for colour, method in zip(COLOURS, tallies, strict=False):
+        one = evaluation.reliability[method][annotator]
+        known = [pair for pair in zip(one.score, one.outlined, strict=True) if None not in pair]
+        axes.plot(*zip(*known, strict=True), color=colour, marker="o", markersize=4, label=method)
+    axes.set(xlabel="mean score of a tenth of the scale", ylabel="share of its pixels that is outlined")
+    axes.set(xlim=(0, 1), ylim=(0, 1), title=f"against annotator {annotator}")
+    axes.legend(**BELOW, title="pixels in the lungs", ncols=2)
 
 
 def thinned(length: int, points: int = POINTS) -> np.ndarray[tuple[int], np.dtype[np.intp]]:

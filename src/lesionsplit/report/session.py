@@ -64,14 +64,14 @@ def evaluate_weights(
     slices = tallies[OURS].slices
     write_bytes(folder / "per_slice.csv", slices_to_csv(slices, table).encode())
     chosen = choose_examples(table)
-    predictions = predictor.predict_stream(map(read_slice, chosen))
+    predictions = predictor.predict_rows(chosen, among=table)
     write_image(folder / "examples.png", example_page(chosen, predictions, table.annotators))
     first = table.annotators[0]
     for name, (heading, described) in {
         "worst": ("worst first, by wrong share of lung", worst(slices, first, count=20, of_a_series=2)),
         "random": (f"drawn at random, seed {SEED}", choose_random(slices)),
     }.items():
-        predictions = predictor.predict_stream(read_slice(one.row) for one in described)
+        predictions = predictor.predict_rows((one.row for one in described), among=table)
         write_image(folder / f"{name}.png", described_page(described, predictions, table.annotators, heading))
     if find_spec("matplotlib") is None:
         say("no curves: they need matplotlib (pip install 'lesionsplit[plots]'); all numbers are written")
@@ -87,7 +87,7 @@ def _evaluate(
 ) -> tuple[Evaluation, dict[str, MethodTally]]:
     """The model at its stored threshold, and the morphology baseline at one set in the same way."""
     threshold, threshold_from = _threshold_of_openings(whole, resolution, progress)
-    predictions = predictor.predict_stream(map(read_slice, progress(table, len(table), "Evaluating")))
+    predictions = predictor.predict_rows(progress(table, len(table), "Evaluating"))
     thresholds = {OURS: predictor.threshold, MORPHOLOGY: threshold}
     known = HealthyTally()
     scores = {

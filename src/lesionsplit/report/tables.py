@@ -39,7 +39,7 @@ def to_csv(evaluation: Evaluation) -> str:
 
 
 def to_markdown(evaluation: Evaluation) -> str:
-    """The two tables that people read: against annotators, and on slices."""
+    """The tables that people read: against annotators, on slices, and what a score means."""
     facts = evaluation.conventions
     lines = [
         f"{facts['data']}, split {facts['split']}: {facts['lesion slices']} lesion slices of "
@@ -74,6 +74,18 @@ def to_markdown(evaluation: Evaluation) -> str:
         for method, agreed in methods.items():
             name = "chance (prevalence)" if method == "chance" else method
             lines.append(f"| {name} | {pair} | {show(agreed.average_precision)} |" + f" {MISSING} |" * 6)
+    lines += [
+        "",
+        "Of the pixels in the lungs of lesion slices whose score lies in each tenth of the scale, the share that is "
+        "outlined; a score that means that chance has about the middle of each.",
+        "",
+        "| | against | " + " | ".join(f"{tenth / 10:.1f} to {(tenth + 1) / 10:.1f}" for tenth in range(10)) + " |",
+        "|---|---|" + "---|" * 10,
+    ]
+    for method, by_annotator in evaluation.reliability.items():
+        for annotator, known_of in by_annotator.items():
+            shares = (MISSING if share is None else f"{share:.2f}" for share in known_of.outlined)
+            lines.append(f"| {method} | {annotator} | " + " | ".join(shares) + " |")
     lines += [
         "",
         "| | lung fired in normal slices | mean score, normal | mean score, lesion | specificity | sensitivity | "

@@ -153,7 +153,7 @@ class _Ready:
         predictor = Predictor(model, device=self.device)
 
         def heat_maps(rows: Table) -> Iterator[Scored]:
-            for one in predictor.predict_stream(map(read_slice, rows)):
+            for one in predictor.predict_rows(rows):
                 yield Scored(one.score, one.lungs, one.presence)
 
         judges, speed = self._tried(heat_maps)

@@ -109,7 +109,7 @@ def _read(
         findings = np.lib.format.open_memmap(beside, mode="w+", dtype=slices.images.dtype, shape=shape)
         chosen = slices.where(lesion=True)
         rows = [table.slices[at] for at in chosen]
-        read = zip(*(teacher.predict_stream(map(read_slice, rows)) for teacher in teachers), strict=True)
+        read = zip(*(teacher.predict_rows(rows) for teacher in teachers), strict=True)
         for at, row, found in zip(chosen, rows, progress(read, len(rows), "Teachers read"), strict=True):
             chance = believed([one.score for one in found], [one.threshold for one in teachers], doubt)
             healthy: Float = np.mean([as_float(one.healthy) for one in found], axis=0, dtype=np.float32)

@@ -266,7 +266,7 @@ def _write_weights(
     )
     fired = settings.training.normals_fired
     predictor = Predictor(Model(card, trained.network), device=device)
-    predictions = progress(predictor.predict_stream(map(read_slice, normal)), len(normal), "Setting the threshold")
+    predictions = progress(predictor.predict_rows(normal), len(normal), "Setting the threshold")
     card = replace(
         card,
         threshold=threshold_on_normals(((one.score, one.lungs) for one in predictions), fired),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -102,8 +102,10 @@ def draw_pictures(comparison: Comparison, figure: str, rows: Sequence[Slice]) ->
         columns.append(
             Column(name=one.label, more=bound_suffix(one).strip(), scale=scale, upper_bound=is_upper_bound(one))
         )
-        scores = one.heat_maps(replace(comparison.table, slices=tuple(rows)))
-        for frame, row_of_tiles, scored in zip(frames, tiles, scores, strict=True):
+        near = comparison.table.around(rows)  # as they were measured: beside their neighbours
+        scores = {row.place: scored for row, scored in zip(near, one.heat_maps(near), strict=True)}
+        for row, frame, row_of_tiles in zip(rows, frames, tiles, strict=True):
+            scored = scores[row.place]
             row_of_tiles.append(frame.heat(scored.score, top))
             if one.label == comparison.reference and threshold is not None:
                 found.append(frame.found(scored.score, threshold))
