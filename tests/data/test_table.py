@@ -44,7 +44,7 @@ def test_a_table_says_what_is_in_it(folder: Path) -> None:
     assert len(table.labelled("normal")) == 1
 
 
-def test_rows_know_their_place_in_their_series(folder: Path) -> None:
+def test_neighbours_are_rows_of_a_series_that_follow_each_other(folder: Path) -> None:
     apart = read(folder, f"{GOOD}images/3.png,normal,train,s1,,\n")
     assert [(row.series, row.position) for row in apart] == [("s1", 0), ("s2", 1), ("s1", 2)]
     assert [row.position for row in apart.labelled("normal")] == [0, 2]  # a choice of rows makes no new neighbours

@@ -145,6 +145,7 @@ def test_numbers_carry_their_convention(report: Path) -> None:
     assert conventions["resolution"] == 64
     assert len(conventions["weights"]) == 64
     assert "bootstrap" in conventions["interval"]
+    assert conventions["neighbours of lesionsplit"] == 0.0
 
 
 def test_an_upper_bound_is_called_one(phantom_folder: Path, weights: Path, card: ModelCard, tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ def _evaluate(
     card = predictor.model.card
     evaluation.conventions[f"threshold of {MORPHOLOGY} from"] = threshold_from
     evaluation.conventions[f"threshold of {OURS} from"] = card.threshold_from
+    evaluation.conventions[f"neighbours of {OURS}"] = card.method.neighbours
     if "supervision" in card.trained:
         evaluation.conventions[f"supervision of {OURS}"] = card.trained["supervision"]
     return msgspec.structs.replace(evaluation, healthy=known.summarise()), tallies
