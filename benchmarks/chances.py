@@ -1,58 +1,129 @@
-"""How far scores are from chances of being outlined: `python benchmarks/chances.py DATA WEIGHTS ...`.
+"""What the scale of scores should be: `python benchmarks/chances.py DATA WEIGHTS ...`.
 
-Logistic regression of what the first two annotators outlined, alike, on the logit of the score: pixels in the lungs of
-val's slices with lesion, 256 pixels on the frame's longer side. A score that is the chance has a slope of 1 and an
-intercept of 0. Of weights of `distilled` the settings are printed that would make it so; `distilled.toml` has them.
+Pixels of val's slices with lesion, 256 pixels on the frame's longer side, the first two annotators. Two things hang on
+the scale and not on the ranking:
+
+* How far scores are from chances of being outlined: logistic regression, in the lungs, of what either outlined, alike,
+  on the logit of the score, with intervals over series. A score that is the chance has a slope of 1 and an intercept
+  of 0.
+* The lowest Dice from a threshold of 0.1 to one of 0.6, as a share of the best; and with which odds it would be as high
+  against the one as against the other.
+
+Of weights of `distilled` the settings are printed that would make it so; `distilled.toml` has those that were chosen.
 """
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import brentq
 from sklearn.linear_model import LogisticRegression
 
 from lesionsplit.data.table import Table, read_table
-from lesionsplit.evaluation.counts import Counts, PixelCounts
+from lesionsplit.evaluation.bootstrap import Bootstrap, Estimate
+from lesionsplit.evaluation.counts import STARTS, Counts, PixelCounts, Values, lowest_dice
 from lesionsplit.evaluation.protocol import RESOLUTION, read_mask, to_grid
 from lesionsplit.evaluation.tally import Scored
 from lesionsplit.methods.distilled import DistilledSettings
 from lesionsplit.predictor import Predictor
 from lesionsplit.reading import LEVELS
 
+LOW, HIGH = 0.1, 0.6
+
 
 def main() -> None:
     table = read_table(Path(sys.argv[1])).split("val").labelled("lesion")
     for name in sys.argv[2:]:
         predictor = Predictor.load(name, device="cpu")
-        slope, intercept = fitted(counted(predictor, table))
-        said = f"{name}: slope {slope:.3f}, intercept {intercept:.3f}"
+        found = counted(predictor, table)
+        bootstrap = Bootstrap(list(found.lungs.by_series))
+        slope, intercept = bootstrap.pooled_each([part_of_fit(0), part_of_fit(1)], found.lungs)
+        one, other = (each.total for each in found.each)
+        lowest = f"{lowest_with(1.0, one):.3f} / {lowest_with(1.0, other):.3f}"
+        print(f"{name}: slope {said(slope)}, intercept {said(intercept)}; lowest Dice {lowest} of the best")
         method = predictor.model.card.method
-        if isinstance(method, DistilledSettings):
-            odds = method.odds**slope * np.exp(intercept)
-            said += f"; with method.steepness={slope * method.steepness:.2f} and method.odds={odds:.2f} 1 and 0"
-        print(said)
+        if isinstance(method, DistilledSettings) and slope.value is not None and intercept.value is not None:
+            odds = method.odds**slope.value * math.exp(intercept.value)
+            print(f"  1 and 0 with method.steepness={slope.value * method.steepness:.2f} and method.odds={odds:.2f}")
+            factor = alike(one, other)
+            print(f"  alike, {lowest_with(factor, one):.3f}, with method.odds={method.odds * factor:.2f}")
 
 
-def counted(predictor: Predictor, table: Table) -> Counts:
-    """Pixels in the lungs by score, (2, levels), of both annotators together."""
-    pixels = PixelCounts()
-    for row, found in zip(table, predictor.predict_rows(table), strict=True):
-        scored = to_grid(Scored(found.score, found.lungs), RESOLUTION)
-        for annotator in table.annotators[:2]:
-            pixels.add(row.series, scored.score[scored.lungs], read_mask(row, annotator, RESOLUTION)[scored.lungs])
-    return pixels.total
+class Found(NamedTuple):
+    """Pixels by score."""
+
+    lungs: PixelCounts
+    """Those in the lungs, of both annotators together."""
+
+    each: list[PixelCounts]
+    """All, of each annotator."""
+
+
+def counted(predictor: Predictor, table: Table) -> Found:
+    """Score a table and count its pixels."""
+    found = Found(PixelCounts(), [PixelCounts(), PixelCounts()])
+    for row, one in zip(table, predictor.predict_rows(table), strict=True):
+        scored = to_grid(Scored(one.score, one.lungs), RESOLUTION)
+        for annotator, whole in zip(table.annotators[:2], found.each, strict=True):
+            truth = read_mask(row, annotator, RESOLUTION)
+            whole.add(row.series, scored.score, truth)
+            found.lungs.add(row.series, scored.score[scored.lungs], truth[scored.lungs])
+    return found
 
 
 def fitted(counts: Counts) -> tuple[float, float]:
     """Slope and intercept of the logit of being lesion on that of the score, between its lowest and highest level."""
-    inner = counts[:, 1:-1]
-    score = np.arange(1, LEVELS - 1) / (LEVELS - 1)
+    levels = np.arange(LEVELS) if counts.shape[-1] == LEVELS else (STARTS + np.append(STARTS[1:], LEVELS) - 1) / 2
+    score = levels[1:-1] / (LEVELS - 1)
     logit = np.tile(np.log(score / (1 - score)), 2)[:, None]
-    lesion = np.repeat([1, 0], LEVELS - 2)
-    fit = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(logit, lesion, sample_weight=inner.ravel())
+    lesion = np.repeat([1, 0], len(score))
+    fit = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(
+        logit, lesion, sample_weight=counts[:, 1:-1].ravel()
+    )
     return float(fit.coef_[0, 0]), float(fit.intercept_[0])
+
+
+def part_of_fit(part: int) -> Callable[[Counts], Values]:
+    """Slope, 0, or intercept, 1, of one or of many counts, (..., 2, levels or bins)."""
+
+    def measure(counts: Counts) -> Values:
+        flat = counts.reshape(-1, *counts.shape[-2:])
+        return np.array([fitted(one)[part] for one in flat]).reshape(counts.shape[:-2])
+
+    return measure
+
+
+def lowest_with(factor: float, counts: Counts) -> float:
+    """The lowest Dice, as a share of the best, were the odds of all scores so many times what they are."""
+    low, high = (1 / (1 + factor * (1 - at) / at) for at in (LOW, HIGH))
+    return float(lowest_dice(counts, low, high))
+
+
+def alike(one: Counts, other: Counts) -> float:
+    """By what the odds of all scores are to be multiplied so that the lowest Dice is the same against both.
+
+    Who outlines more wants higher scores.
+
+    Raises:
+        ValueError: nothing between a tenth and ten times does.
+    """
+    factor: float = brentq(
+        lambda power: lowest_with(math.exp(power), one) - lowest_with(math.exp(power), other),
+        -math.log(10),
+        math.log(10),
+        xtol=1e-3,
+    )
+    return math.exp(factor)
+
+
+def said(number: Estimate) -> str:
+    """A number with its interval."""
+    return f"{number.value:.3f} [{number.low:.2f}, {number.high:.2f}]"
 
 
 if __name__ == "__main__":

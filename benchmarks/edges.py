@@ -20,6 +20,7 @@ import torch
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from lesionsplit.cases.case import Case
 from lesionsplit.cases.decompose import decompose
 from lesionsplit.cases.find import find_cases
 from lesionsplit.cases.partial_volume import lower_at_edges, slices_blurred
@@ -131,13 +132,21 @@ def with_glass(volume: Volume, name: str, predictor: Predictor, scratch: Scratch
         )
 
 
+def only_case(folder: Path) -> Case:
+    """The CT in a folder."""
+    found = find_cases([folder], recursive=False).cases
+    if len(found) != 1:
+        sys.exit(f"{folder}: {len(found)} CTs are there; give the folder that holds lidc-idri-0001/ and cip-ct64/")
+    return found[0]
+
+
 def main(data: Path) -> None:
     torch.set_num_threads(1)
     predictor = Predictor.load(device="cpu")
     with Scratch() as scratch:
-        lidc = find_cases([data / "lidc-idri-0001"], recursive=False).cases[0].read(scratch)
+        lidc = only_case(data / "lidc-idri-0001").read(scratch)
         dark(lidc, data / "lidc-idri-0001" / "069.xml", predictor, scratch)
-        cip = find_cases([data / "cip-ct64" / "dicom"], recursive=False).cases[0].read(scratch)
+        cip = only_case(data / "cip-ct64" / "dicom").read(scratch)
         for name, volume in (("cip-ct64", cip), ("lidc-idri-0001", lidc)):
             with_glass(volume, name, predictor, scratch)
 

@@ -1,28 +1,34 @@
 """What each part of the score adds, on one trained network: no training, another reading of the same logits.
 
-    python benchmarks/readings.py WEIGHTS DATA [--split val] [--write FILE]
+    python benchmarks/readings.py WEIGHTS DATA [--split val] [--as CONFIG] [--write FILE]
 
-Prints pooled average precision and best Dice (whole frame at 256) against the first two annotators, the lowest
-Dice of any threshold from 0.1 to 0.6 as a share of the best, and average precision over the slices with the most
-disease: over `EXTENSIVE` of the lung outlined by either of the two. With --write, it also writes the weights,
-unchanged, with the threshold set anew as training sets it, for when the way to the score has changed.
+Of weights of `distilled` or `synthesis`. Prints pooled average precision and best Dice (whole frame at 256) against
+the first two annotators, the lowest Dice of any threshold from 0.1 to 0.6 as a share of the best, and average precision
+over the slices with the most disease: over `EXTENSIVE` of the lung outlined by either of the two. With --write, it also
+writes the weights, unchanged, with the threshold set anew as training sets it, for when the way to the score has
+changed; with --as, read as those settings say.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from lesionsplit.calibration import NORMALS_FIRED, calibration_slices, threshold_on_normals
 from lesionsplit.data.lungs import read_slice
 from lesionsplit.data.table import Slice, Table, read_table
 from lesionsplit.evaluation.protocol import RESOLUTION, evaluate, read_mask, to_grid
 from lesionsplit.evaluation.tally import Scored
+from lesionsplit.methods.base import MethodSettings
+from lesionsplit.methods.synthesis import SynthesisSettings
 from lesionsplit.model import Model, ModelCard
 from lesionsplit.predictor import Predictor
+from lesionsplit.run import read_config
 
 EVERYWHERE = 1e6
 """As `faint`, it leaves nothing of how much a pixel stands out; less it as `healthy`, all lung counts as healthy."""
@@ -30,33 +36,50 @@ EVERYWHERE = 1e6
 EXTENSIVE = 0.3
 """Share of the lung that is outlined in slices with much disease; the first two annotators' larger."""
 
-READINGS = {
-    "as it is": {},
-    "parenchyma is the whole lung's median": {"healthy": -EVERYWHERE},
-    "no rim": {"rim": 0.0},
-    "no rim, not by how much it stands out": {"rim": 0.0, "faint": EVERYWHERE},
-    "not by how much it stands out": {"faint": EVERYWHERE},
-    "temperature 1": {"temperature": 1.0},
-    "temperature 2.5": {"temperature": 2.5},
+READINGS: dict[str, dict[str, dict[str, float]]] = {
+    "distilled": {
+        "as it is": {},
+        "no rim": {"rim": 0.0},
+        "slices alone": {"neighbours": 0.0},
+        "slices alone, no rim": {"neighbours": 0.0, "rim": 0.0},
+        "odds 3.3": {"odds": 3.3},
+        "odds 2, steepness 1": {"odds": 2.0, "steepness": 1.0},
+    },
+    "synthesis": {
+        "as it is": {},
+        "parenchyma is the whole lung's median": {"healthy": -EVERYWHERE},
+        "no rim": {"rim": 0.0},
+        "no rim, not by how much it stands out": {"rim": 0.0, "faint": EVERYWHERE},
+        "not by how much it stands out": {"faint": EVERYWHERE},
+        "temperature 1": {"temperature": 1.0},
+        "temperature 2.5": {"temperature": 2.5},
+    },
 }
+"""By the method's name, what is changed in its settings; of `synthesis`, in those of its calibration."""
 
 
 def with_reading(card: ModelCard, **changes: float) -> ModelCard:
     """The card with another way from logit to score."""
-    calibration = msgspec.structs.replace(card.method.calibration, **changes)
-    return msgspec.structs.replace(card, method=msgspec.structs.replace(card.method, calibration=calibration))
+    method = card.method
+    if isinstance(method, SynthesisSettings):
+        changed = replace(method, calibration=replace(method.calibration, **changes))
+        return replace(card, method=changed)
+    return replace(card, method=replace(method, **changes))
 
 
-def with_threshold(model: Model, table: Table) -> Model:
+def name_of(method: MethodSettings) -> str:
+    """What a configuration calls it."""
+    return str(msgspec.to_builtins(method)["name"])
+
+
+def with_threshold(model: Model, table: Table, fired: float = NORMALS_FIRED) -> Model:
     """The model with its threshold set anew, on the normal slices that training would set it on."""
     normal = calibration_slices(table)
-    predictions = Predictor(model).predict_stream(map(read_slice, normal))
-    card = msgspec.structs.replace(
+    predictions = Predictor(model).predict_rows(normal)
+    card = replace(
         model.card,
-        threshold=threshold_on_normals((one.score, one.lungs) for one in predictions),
-        threshold_from=(
-            f"{NORMALS_FIRED:.2%} of the lung of {len(normal)} normal slices of {normal.slices[0].split} reach it"
-        ),
+        threshold=threshold_on_normals(((one.score, one.lungs) for one in predictions), fired),
+        threshold_from=f"{fired:.2%} of the lung of {len(normal)} normal slices of {normal.slices[0].split} reach it",
     )
     return Model(card, model.network)
 
@@ -73,6 +96,7 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("--split", default="val", choices=["val", "test"])
+    parser.add_argument("--as", dest="config", metavar="CONFIG", help="read as these settings say")
     parser.add_argument("--write", type=Path, metavar="FILE", help="the weights with the threshold set anew")
     given = parser.parse_args()
     everything = read_table(given.data)
@@ -80,12 +104,22 @@ def main() -> None:
     judges = table.annotators[:2]
     much = [row for row in table if outlined(row, judges) > EXTENSIVE]
     extensive = table.select(lambda row: row in much)
-    model = Model.load(given.weights)
+    model, fired = Model.load(given.weights), NORMALS_FIRED
+    if given.config:
+        settings = read_config(given.config)
+        if name_of(settings.method) != name_of(model.card.method):
+            sys.exit(
+                f"{given.config}: is of {name_of(settings.method)}; the weights are of {name_of(model.card.method)}"
+            )
+        fired = settings.training.normals_fired
+        model = Model(replace(model.card, method=settings.method), model.network)
+    if name_of(model.card.method) not in READINGS:
+        sys.exit(f"{given.weights}: is of {name_of(model.card.method)}; allowed: {', '.join(READINGS)}")
     print(f"| reading | AP | best Dice | lowest Dice, 0.1 to 0.6, of the best | AP, the {len(much)} most extensive |")
     print("|---|---|---|---|---|")
-    for name, changes in READINGS.items():
+    for name, changes in READINGS[name_of(model.card.method)].items():
         predictor = Predictor(Model(with_reading(model.card, **changes), model.network))
-        predictions = predictor.predict_stream(map(read_slice, table))
+        predictions = predictor.predict_rows(table)
         scores = [to_grid(Scored(one.score, one.lungs), RESOLUTION) for one in predictions]
         evaluation, _ = evaluate(table, {name: scores}, {name: predictor.threshold})
         severe = [one for one, row in zip(scores, table, strict=True) if row in much]
@@ -100,7 +134,7 @@ def main() -> None:
         cells = (" / ".join(f"{estimate.value:.3f}" for estimate in column) for column in columns)
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
     if given.write:
-        written = with_threshold(model, everything)
+        written = with_threshold(model, everything, fired)
         written.save(given.write)
         print(f"\n{given.write}: threshold {written.card.threshold:.4f}, {written.card.threshold_from}")
 

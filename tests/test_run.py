@@ -55,7 +55,7 @@ def test_the_upper_bound_differs_in_what_it_is_told_only() -> None:
     assert bound.training.ema_decay == weak.training.ema_decay
     assert bound.training.steps == weak.training.steps
     assert bound.training.batch_size == weak.training.batch_size
-    for name in ("network", "scanner", "learning_rate", "warm_up"):
+    for name in ("network", "scanner", "learning_rate", "warm_up", "rim", "neighbours", "reach"):
         assert getattr(bound.method, name) == getattr(weak.method, name)
     assert read_config("supervised", ["method.annotator=b"]).method.annotator == "b"
 

@@ -7,9 +7,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from lesionsplit.evaluation.counts import BIN_OF, STARTS, Counts
 from lesionsplit.reading import LEVELS
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks/chances.py"
+SCORE = np.arange(LEVELS) / (LEVELS - 1)
 
 
 @pytest.fixture(scope="module")
@@ -22,11 +24,35 @@ def script() -> ModuleType:
     return module
 
 
+def made(slope: float, intercept: float) -> Counts:
+    """Pixels, (2, levels), most of which score low, and of which a share is lesion that hangs on the score."""
+    with np.errstate(divide="ignore"):
+        chance = 1 / (1 + np.exp(-slope * np.log(SCORE / (1 - SCORE)) - intercept))
+    pixels = 1000 / (1 + 100 * SCORE)
+    return np.stack([pixels * chance, pixels * (1 - chance)])
+
+
 @pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (1.25, 0.3), (0.7, -0.5)])
 def test_slope_and_intercept_are_those_that_made_the_pixels(script: ModuleType, slope: float, intercept: float) -> None:
-    score = np.arange(LEVELS) / (LEVELS - 1)
-    with np.errstate(divide="ignore"):
-        chance = 1 / (1 + np.exp(-slope * np.log(score / (1 - score)) - intercept))
-    pixels = 1000 / (1 + 100 * score)  # most score low
-    found = script.fitted(np.stack([pixels * chance, pixels * (1 - chance)]))
-    assert found == pytest.approx((slope, intercept), abs=0.01)
+    counts = made(slope, intercept)
+    assert script.fitted(counts) == pytest.approx((slope, intercept), abs=0.01)
+    binned = np.stack([np.bincount(BIN_OF, part, minlength=len(STARTS)) for part in counts])
+    many = np.stack([binned, 2 * binned])
+    assert script.part_of_fit(0)(many) == pytest.approx([slope, slope], abs=0.02)
+    assert script.part_of_fit(1)(many) == pytest.approx([intercept, intercept], abs=0.02)
+
+
+def test_the_lowest_dice_with_other_odds_is_that_of_the_changed_scores(script: ModuleType) -> None:
+    counts, factor = made(1.0, -0.5), 2.5
+    changed = np.zeros_like(counts)  # each pixel moved to the level of its new score
+    there = np.rint(factor * SCORE / (factor * SCORE + 1 - SCORE) * (LEVELS - 1)).astype(int)
+    for part in (0, 1):
+        np.add.at(changed[part], there, counts[part])
+    assert script.lowest_with(factor, counts) == pytest.approx(script.lowest_with(1.0, changed), abs=1e-4)
+
+
+def test_odds_are_found_with_which_neither_annotator_is_better_off(script: ModuleType) -> None:
+    strict, generous = made(1.0, -1.0), made(1.0, 0.5)
+    factor = script.alike(strict, generous)
+    assert script.lowest_with(factor, strict) == pytest.approx(script.lowest_with(factor, generous), abs=1e-3)
+    assert script.lowest_with(2 * factor, strict) < script.lowest_with(2 * factor, generous)

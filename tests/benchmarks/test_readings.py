@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +14,7 @@ from lesionsplit.data.lungs import read_slice
 from lesionsplit.data.table import Table
 from lesionsplit.model import Model
 from lesionsplit.predictor import Predictor
+from lesionsplit.run import read_config
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks/readings.py"
 
@@ -53,3 +55,30 @@ def test_how_much_of_a_lung_is_outlined(script: ModuleType, phantom: Table) -> N
         careful, generous = (script.outlined(row, (name,)) for name in ("a", "b_revised"))
         assert 0 <= careful <= generous <= 1
         assert script.outlined(row, ("a", "b_revised")) == generous > 0
+
+
+@pytest.mark.parametrize("name", ["distilled", "synthesis"])
+def test_every_reading_of_a_method_changes_what_it_says_and_nothing_else(
+    script: ModuleType, name: str, weights: Path
+) -> None:
+    method = read_config(name).method
+    card = msgspec.structs.replace(Model.load(weights).card, method=method)
+    assert script.name_of(method) == name
+    for changes in script.READINGS[name].values():
+        changed = script.with_reading(card, **changes).method
+        settings = changed.calibration if name == "synthesis" else changed
+        before = method.calibration if name == "synthesis" else method
+        assert settings == msgspec.structs.replace(before, **changes)
+        assert changes == {} or settings != before
+
+
+def test_weights_are_not_read_as_another_method(
+    script: ModuleType, weights: Path, monkeypatch: pytest.MonkeyPatch, phantom: Table
+) -> None:
+    given = ["readings.py", str(weights), str(phantom.root), "--as", "supervised"]
+    monkeypatch.setattr(sys, "argv", given)
+    with pytest.raises(SystemExit, match="supervised: is of supervised; the weights are of decomposition"):
+        script.main()
+    monkeypatch.setattr(sys, "argv", given[:3])
+    with pytest.raises(SystemExit, match="is of decomposition; allowed: distilled, synthesis"):
+        script.main()

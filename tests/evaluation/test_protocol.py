@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve, roc_auc_score
 
 from lesionsplit.data.lungs import read_slice
 from lesionsplit.data.table import Table
@@ -62,6 +62,10 @@ def test_pooled_numbers_are_scikit_learns_over_all_pixels(
     found = scores >= np.ceil(0.35 * 65535)
     overlap = 2 * (found & truths).sum() / (found.sum() + truths.sum())
     assert numbers.dice_stored.value == pytest.approx(overlap)
+    assert numbers.dice_stored_in_lung.value == pytest.approx(f1_score(truths[lungs], found[lungs]))
+    precision, recall, _ = precision_recall_curve(truths[lungs], scores[lungs])
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-9)
+    assert numbers.dice_best_in_lung.value == pytest.approx(f1.max())
     assert results[0].chance["a"].average_precision.value == pytest.approx(truths.mean())
     assert results[0].chance["a"].average_precision_in_lung.value == pytest.approx(truths[lungs].mean())
     prevalences = [truth.mean() for truth in truths if truth.any()]
@@ -116,6 +120,22 @@ def test_the_threshold_s_stability_is_the_lowest_dice_over_the_best(
     assert estimate.value == pytest.approx(overlap[6554:39322].min() / overlap[1:].max())
     assert estimate.low is not None
     assert estimate.low <= estimate.value <= estimate.high  # type: ignore[operator]
+
+
+def test_dice_in_lung_leaves_out_what_lies_outside(phantom: Table) -> None:
+    lesion = phantom.labelled("lesion")
+
+    def half() -> Iterator[Scored]:
+        for row in lesion:
+            truth = read_mask(row, "a", RESOLUTION)
+            lungs = np.zeros_like(truth)
+            lungs[:, : RESOLUTION // 2] = True
+            yield Scored((truth & lungs).astype(np.float32), lungs)
+
+    numbers = evaluate(lesion, {"half": half()}, {"half": 0.5}, RESOLUTION)[0].methods["half"]["a"]
+    assert numbers.dice_stored_in_lung == numbers.dice_best_in_lung == Estimate(1.0, 1.0, 1.0)
+    assert numbers.dice_stored.value is not None
+    assert 0 < numbers.dice_stored.value < 1
 
 
 def test_the_stored_threshold_is_exact_in_the_interval_too(phantom: Table) -> None:
@@ -180,7 +200,7 @@ def test_without_a_threshold_and_without_normal_slices_the_rest_is_as_ever(phant
     (expected, whole), (found, bare) = (
         evaluate(lesion, {"noisy": noisy(lesion)}, {"noisy": threshold}, RESOLUTION) for threshold in (0.35, None)
     )
-    at_threshold = ("dice_stored", "dice_stored_per_image")
+    at_threshold = ("dice_stored", "dice_stored_per_image", "dice_stored_in_lung")
     for annotator, numbers in found.methods["noisy"].items():
         for name in numbers.__struct_fields__:
             estimate = getattr(expected.methods["noisy"][annotator], name)

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
+from scipy import ndimage
 from sklearn.metrics import average_precision_score
 
 from lesionsplit.data.augment import Augmentation
@@ -19,6 +21,7 @@ from lesionsplit.errors import DataError
 from lesionsplit.images import as_float
 from lesionsplit.methods.supervised import SupervisedMethod, SupervisedSettings, objective
 from lesionsplit.networks.denoiser import Condition, DenoiserSettings
+from lesionsplit.synthesis.fields import lungs_of
 from lesionsplit.synthesis.scanner import ScannerSettings
 
 SETTINGS = SupervisedSettings(
@@ -101,10 +104,21 @@ def test_slices_are_given_back_as_their_own_healthy_versions() -> None:
     images = batch().lesion
     reading = SETTINGS.read(made.network, images)
     assert torch.equal(reading.healthy, images)
-    lungs = torch.ones_like(images)
-    lungs[:, :, 0] = 0
-    there = plainly(made.network, images.flip(3), lungs).flip(3)
-    torch.testing.assert_close(reading.score, ((plainly(made.network, images, lungs) + there) / 2).sigmoid())
+    lungs = lungs_of(images)
+    there = plainly(made.network, images.flip(3), lungs.flip(3)).flip(3)
+    expected = ((plainly(made.network, images, lungs) + there) / 2).sigmoid() * lungs
+    torch.testing.assert_close(reading.score, expected)
+    assert SETTINGS.reach == 0
+
+
+def test_a_pixel_beside_the_lungs_has_a_share_of_its_neighbours_score() -> None:
+    made, images = method(), batch().lesion
+    settings = msgspec.structs.replace(SETTINGS, rim=0.9)
+    assert settings.reach == 1
+    without, score = (one.read(made.network, images).score for one in (SETTINGS, settings))
+    highest = ndimage.maximum_filter(without.detach().numpy(), size=(1, 1, 3, 3), mode="constant")
+    beside = 0.9 * torch.from_numpy(highest)
+    torch.testing.assert_close(score, torch.where(lungs_of(images) > 0, without, beside))
 
 
 def test_without_outlines_there_is_nothing_to_learn_from() -> None:

@@ -80,6 +80,12 @@ class AgainstAnnotator(msgspec.Struct, frozen=True, kw_only=True):
     dice_stored_per_image: Estimate
     """Mean over slices that the annotator outlined something in, at the stored threshold."""
 
+    dice_best_in_lung: Estimate
+    """Pooled, pixels inside the lungs, at the threshold that is best for these: an oracle's."""
+
+    dice_stored_in_lung: Estimate
+    """Pooled, pixels inside the lungs, at the stored threshold."""
+
 
 class AgainstAgreed(msgspec.Struct, frozen=True, kw_only=True):
     """A heat map against what two annotators agree on: pixels that both outlined, and that neither did."""
@@ -118,6 +124,7 @@ class AnnotatorTally:
     in_lung: PixelCounts = field(default_factory=PixelCounts)
     found: MaskCounts = field(default_factory=MaskCounts)
     """What reaches the threshold, as a mask; nothing is counted without one."""
+    found_in_lung: MaskCounts = field(default_factory=MaskCounts)
     outlined: list[str] = field(default_factory=list)
     """The series of each slice that the annotator outlined something in; the next two are of these."""
     precisions: list[float] = field(default_factory=list)
@@ -129,7 +136,9 @@ class AnnotatorTally:
         self.whole.add_ranked(series, ranked, truth)
         self.in_lung.add_ranked(series, ranked, truth, within=lungs)
         if threshold is not None:
-            self.found.add_ranked(series, ranked.reaching(level_of(threshold)), truth)
+            reaching = ranked.reaching(level_of(threshold))
+            self.found.add_ranked(series, reaching, truth)
+            self.found_in_lung.add_ranked(series, reaching, truth, within=lungs)
         numbers = ranked_against_outline(ranked, lungs, truth, threshold)
         if truth.any():
             self.outlined.append(series)
@@ -145,16 +154,23 @@ class AnnotatorTally:
         lowest = partial(lowest_dice, low=LOWEST, high=HIGHEST)
         measures = (average_precision, best_dice, fixed, lowest)
         whole_precision, whole_best, whole_fixed, whole_lowest = bootstrap.pooled_each(measures, self.whole)
+        precision, best = bootstrap.pooled_each((average_precision, best_dice), self.in_lung)
         return AgainstAnnotator(
             average_precision=whole_precision,
-            average_precision_in_lung=bootstrap.pooled(average_precision, self.in_lung),
+            average_precision_in_lung=precision,
             average_precision_per_image=bootstrap.mean(self.precisions, self.outlined),
             dice_best=whole_best,
-            dice_stored=bootstrap.pooled(binary_dice, self.found) if self.found.by_series else MISSING,
+            dice_stored=_of_mask(bootstrap, self.found),
             dice_fixed=whole_fixed,
             dice_lowest=whole_lowest,
             dice_stored_per_image=bootstrap.mean(self.dices, self.outlined),
+            dice_best_in_lung=best,
+            dice_stored_in_lung=_of_mask(bootstrap, self.found_in_lung),
         )
+
+
+def _of_mask(bootstrap: Bootstrap, found: MaskCounts) -> Estimate:
+    return bootstrap.pooled(binary_dice, found) if found.by_series else MISSING
 
 
 @dataclass

@@ -82,10 +82,9 @@ class DistilledSettings(Settings, frozen=True, tag_field="name", tag="distilled"
     objective: Objective = Objective()
     odds: Rate = 2.0
     steepness: Rate = 1.0
-    """The score's odds are ``odds`` times those of m to the power of ``steepness``, everywhere alike, so that nothing
-    is ranked anew. What m means hangs on what teachers believe; `distilled.toml` has what makes the score the chance
-    that an annotator, one or the other, outlines a pixel in the lungs of a slice with lesion (logistic regression on
-    val of covid-cell)."""
+    """The score's odds are ``odds`` times those of m to the power of ``steepness``, everywhere alike: the pixels of a
+    slice's lungs are ranked as by m, before `rim` and `neighbours`. What m means hangs on what teachers believe; how
+    `distilled.toml`'s were set on val of covid-cell is in `benchmarks/chances.py`."""
 
     thorough: bool = False
     """What G2 is asked for in slices with lesion: what the teachers take off, or `stands_out`, by which healthy
@@ -134,7 +133,7 @@ def taken_apart(network: nn.Module, images: Tensor) -> Additive:
 
 
 def reached(lungs: Tensor) -> Tensor:
-    """The lungs, (B, 1, H, W), and one pixel around them, which teachers' scores reach too."""
+    """The lungs, (B, 1, H, W), and one pixel around them: heat maps brought to another grid go over the edge."""
     return F.max_pool2d(lungs, 3, 1, 1)
 
 

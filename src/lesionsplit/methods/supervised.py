@@ -24,7 +24,8 @@ from lesionsplit.methods.single import SingleNetworkMethod
 from lesionsplit.networks.additive import AT_FIRST
 from lesionsplit.networks.denoiser import Denoiser, DenoiserSettings, seen_clean
 from lesionsplit.settings import Settings
-from lesionsplit.synthesis.fields import lungs_of
+from lesionsplit.synthesis.fields import lungs_of, over_the_edge
+from lesionsplit.synthesis.lesions import Share
 from lesionsplit.synthesis.scanner import ScannerSettings, rescan
 
 Rate = Annotated[float, Meta(gt=0)]
@@ -34,20 +35,28 @@ class SupervisedSettings(Settings, frozen=True, tag_field="name", tag="supervise
     """Everything about the upper bound."""
 
     teaching: ClassVar[None] = None
-    reach: ClassVar[int] = 0
     stream: ClassVar[tuple[int, ...]] = (1,)
     annotator: Annotated[str, Meta(min_length=1)]
     """Whose masks it is trained on: `a` for the column `mask_a` of the data set's table."""
 
     network: DenoiserSettings = DenoiserSettings()
     scanner: ScannerSettings = ScannerSettings()
-    neighbours: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    rim: Share = 0.0
+    """Share of its neighbours' highest score that a pixel just outside the lungs gets, as `distilled` has it; 0 leaves
+    out what lies there, where no outline taught it."""
+
+    neighbours: Share = 0.0
     """How much the score of a neighbouring slice of the same series counts, the slice's own being 1; slices that come
     alone are read alone."""
 
     learning_rate: Rate = 1e-3
     warm_up: Annotated[int, Meta(ge=1)] = 50
     """Steps over which the learning rate grows to its full height."""
+
+    @property
+    def reach(self) -> int:
+        """Pixels beyond the lungs that its score means something for."""
+        return 1 if self.rim else 0
 
     @property
     def stride(self) -> int:
@@ -70,7 +79,8 @@ class SupervisedSettings(Settings, frozen=True, tag_field="name", tag="supervise
         Each is given back as its own healthy version: outlines say where a lesion is and not what lies under it.
         """
         logit = (outlined_at(network, images) + outlined_at(network, images.flip(3)).flip(3)) / 2
-        return Reading(logit.sigmoid(), images)
+        lungs = lungs_of(images)
+        return Reading(over_the_edge(logit.sigmoid() * lungs, lungs, self.rim), images)
 
 
 def outlined_at(network: nn.Module, images: Tensor) -> Tensor:

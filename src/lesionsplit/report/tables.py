@@ -20,6 +20,9 @@ from lesionsplit.evaluation.slices import SliceNumbers
 COLUMNS = ("method", "annotator", "measure", "value", "low", "high")
 MISSING = "-"
 
+UNSHOWN = ("dice_stored_per_image", "dice_best_in_lung", "dice_stored_in_lung")
+"""In `metrics.json` and `metrics.csv` only: the table is wide enough."""
+
 
 def to_json(evaluation: Evaluation) -> str:
     """Everything, nested."""
@@ -60,7 +63,7 @@ def to_markdown(evaluation: Evaluation) -> str:
         )
     for method, annotators in evaluation.methods.items():
         for annotator, one in annotators.items():
-            numbers = [estimate for name, estimate in _fields(one).items() if name != "dice_stored_per_image"]
+            numbers = [estimate for name, estimate in _fields(one).items() if name not in UNSHOWN]
             lines.append(f"| {method} | {annotator} | " + " | ".join(map(show, numbers)) + " |")
     for annotator, others in evaluation.annotators.items():
         for other, agreement in others.items():
