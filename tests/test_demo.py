@@ -1,8 +1,8 @@
-"""What `make demo` claims: after its two minutes of training the decomposition does what it says.
+"""What `make demo` claims: after its minute and a half of training the network does what it says.
 
-The last bits differ between machines and numbers of threads, and hundreds of adversarial steps make
-much of them; so the bounds here are what every run so far has kept with room to spare, and the numbers
-themselves, with the comparison to morphology, are in docs/results.md, measured by `make demo`.
+The last bits differ between machines and numbers of threads, and hundreds of steps make something of them; so the
+bounds here are what every run so far has kept with room to spare, and the numbers themselves are in docs/results.md,
+measured by `make demo`.
 """
 
 from __future__ import annotations
@@ -40,18 +40,19 @@ def metrics(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("annotator", ["a", "b"])
-def test_the_lesion_part_is_in_morphologys_league_or_above(metrics: dict[str, Any], annotator: str) -> None:
+def test_lesions_are_found_in_morphologys_league_or_above(metrics: dict[str, Any], annotator: str) -> None:
     precision = {name: by[annotator]["average_precision"]["value"] for name, by in metrics["methods"].items()}
     chance = metrics["chance"][annotator]["average_precision"]["value"]
-    assert precision["lesionsplit"] > 20 * chance
-    assert precision["lesionsplit"] > 0.6 * precision["opening"]
+    assert precision["lesionsplit"] > 40 * chance
+    assert precision["lesionsplit"] > 0.9 * precision["opening"]
 
 
 def test_healthy_versions_are_closer_to_the_truth(metrics: dict[str, Any]) -> None:
     assert metrics["healthy"]["closer"]["value"] > 0.5
+    assert metrics["healthy"]["error_of_healthy"]["value"] < metrics["healthy"]["error_of_slice"]["value"]
 
 
-def test_the_lesion_part_of_normal_slices_is_near_nothing(metrics: dict[str, Any]) -> None:
+def test_the_score_of_normal_slices_is_near_nothing(metrics: dict[str, Any]) -> None:
     ours = metrics["slices"]["lesionsplit"]
-    assert ours["score_of_normal"]["value"] < 0.02
+    assert ours["score_of_normal"]["value"] < 0.05
     assert ours["share_of_lung_fired"]["value"] < 0.02

@@ -18,7 +18,7 @@ DEFAULT_CONFIG = "distilled"
     "--config",
     default=None,
     help="A .toml file, or one of the package's: distilled, synthesis, diffusion, paper, paper-small, small, "
-    "demo, supervised.  "
+    "paper-demo, demo, supervised.  "
     f"[default: {DEFAULT_CONFIG}]",
 )
 @click.option(

@@ -19,9 +19,6 @@ Odd = Literal[3, 5, 7, 9, 11, 13, 15]
 AT_FIRST = -3.0
 """What the untrained network answers where it is asked for a lesion: a chance of 5 %."""
 
-LEAK = 0.02
-"""Slope of G2 below 0, by which it finds back there in training."""
-
 
 class AdditiveSettings(Settings, frozen=True):
     """Width and depth."""
@@ -45,7 +42,7 @@ class Additive(NamedTuple):
     """Of the chance that a pixel is lesion."""
 
     added: Tensor
-    """G2, what the lesion adds to the healthy slice, in network grey; hardly ever below 0, see `LEAK`."""
+    """G2, what the lesion adds to the healthy slice, in network grey; below 0 in training only, see `lesion`."""
 
     @property
     def lesion(self) -> Tensor:
@@ -88,7 +85,7 @@ class AdditiveNet(nn.Module):
         seen = torch.cat([image, *(opening(image, size) for size in self.openings)], dim=1)
         seen = seen.contiguous(memory_format=torch.channels_last)
         logit, added = self.decoder(self.encoder(seen)).chunk(2, dim=1)
-        return Additive(logit, F.leaky_relu(added, LEAK))
+        return Additive(logit, added)
 
     def both_ways(self, image: Tensor) -> Additive:
         """The mean of what it says of images and of their mirror images: neither side of the chest comes first."""
