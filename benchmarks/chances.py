@@ -25,6 +25,7 @@ from scipy.optimize import brentq
 from sklearn.linear_model import LogisticRegression
 
 from lesionsplit.data.table import Table, read_table
+from lesionsplit.errors import LesionsplitError
 from lesionsplit.evaluation.bootstrap import Bootstrap, Estimate
 from lesionsplit.evaluation.counts import STARTS, Counts, PixelCounts, Values, lowest_dice
 from lesionsplit.evaluation.protocol import RESOLUTION, read_mask, to_grid
@@ -37,7 +38,13 @@ LOW, HIGH = 0.1, 0.6
 
 
 def main() -> None:
+    if len(sys.argv) < 3:
+        sys.exit("give a data set and weights: python benchmarks/chances.py DATA WEIGHTS ...")
     table = read_table(Path(sys.argv[1])).split("val").labelled("lesion")
+    if not len(table) or len(table.annotators) < 2:
+        sys.exit(
+            f"{sys.argv[1]}: {len(table)} slices with lesion and {len(table.annotators)} annotators in val; needs two"
+        )
     for name in sys.argv[2:]:
         predictor = Predictor.load(name, device="cpu")
         found = counted(predictor, table)
@@ -50,8 +57,11 @@ def main() -> None:
         if isinstance(method, DistilledSettings) and slope.value is not None and intercept.value is not None:
             odds = method.odds**slope.value * math.exp(intercept.value)
             print(f"  1 and 0 with method.steepness={slope.value * method.steepness:.2f} and method.odds={odds:.2f}")
-            factor = alike(one, other)
-            print(f"  alike, {lowest_with(factor, one):.3f}, with method.odds={method.odds * factor:.2f}")
+            if (factor := alike(one, other)) is None:
+                print("  the lowest Dice is the same with no odds from a tenth to ten times these")
+            else:
+                there = f"{lowest_with(factor, one):.3f}"
+                print(f"  alike, {there}, with method.odds={method.odds * factor:.2f} or about that")
 
 
 class Found(NamedTuple):
@@ -99,32 +109,41 @@ def part_of_fit(part: int) -> Callable[[Counts], Values]:
 
 
 def lowest_with(factor: float, counts: Counts) -> float:
-    """The lowest Dice, as a share of the best, were the odds of all scores so many times what they are."""
+    """The lowest Dice, as a share of the best, were the odds of all scores so many times what they are.
+
+    Of weights whose scores are averaged with neighbours' the odds change before, so that it is nearly that.
+    """
     low, high = (1 / (1 + factor * (1 - at) / at) for at in (LOW, HIGH))
     return float(lowest_dice(counts, low, high))
 
 
-def alike(one: Counts, other: Counts) -> float:
+def alike(one: Counts, other: Counts) -> float | None:
     """By what the odds of all scores are to be multiplied so that the lowest Dice is the same against both.
 
-    Who outlines more wants higher scores.
-
-    Raises:
-        ValueError: nothing between a tenth and ten times does.
+    Who outlines more wants higher scores. None: nothing between a tenth and ten times does.
     """
-    factor: float = brentq(
-        lambda power: lowest_with(math.exp(power), one) - lowest_with(math.exp(power), other),
-        -math.log(10),
-        math.log(10),
-        xtol=1e-3,
-    )
-    return math.exp(factor)
+
+    def apart(power: float) -> float:
+        return lowest_with(math.exp(power), one) - lowest_with(math.exp(power), other)
+
+    if apart(0) == 0:
+        return 1.0
+    least, most = -math.log(10), math.log(10)
+    if not apart(least) * apart(most) < 0:  # NaN, where an annotator outlined nothing, is none either
+        return None
+    return math.exp(float(brentq(apart, least, most, xtol=1e-3)))
 
 
 def said(number: Estimate) -> str:
     """A number with its interval."""
-    return f"{number.value:.3f} [{number.low:.2f}, {number.high:.2f}]"
+    if number.value is None:
+        return "-"
+    interval = "" if number.low is None or number.high is None else f" [{number.low:.2f}, {number.high:.2f}]"
+    return f"{number.value:.3f}{interval}"
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except LesionsplitError as error:
+        sys.exit(str(error))

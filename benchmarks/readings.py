@@ -22,12 +22,14 @@ from msgspec.structs import replace
 from lesionsplit.calibration import NORMALS_FIRED, calibration_slices, threshold_on_normals
 from lesionsplit.data.lungs import read_slice
 from lesionsplit.data.table import Slice, Table, read_table
+from lesionsplit.errors import LesionsplitError
 from lesionsplit.evaluation.protocol import RESOLUTION, evaluate, read_mask, to_grid
 from lesionsplit.evaluation.tally import Scored
 from lesionsplit.methods.base import MethodSettings
 from lesionsplit.methods.synthesis import SynthesisSettings
 from lesionsplit.model import Model, ModelCard
 from lesionsplit.predictor import Predictor
+from lesionsplit.report.tables import show
 from lesionsplit.run import read_config
 
 EVERYWHERE = 1e6
@@ -102,6 +104,10 @@ def main() -> None:
     everything = read_table(given.data)
     table = everything.split(given.split).labelled("lesion")
     judges = table.annotators[:2]
+    if not len(table) or not judges:
+        sys.exit(
+            f"{given.data}: {len(table)} slices with lesion and {len(judges)} annotators in {given.split}; needs both"
+        )
     much = [row for row in table if outlined(row, judges) > EXTENSIVE]
     extensive = table.select(lambda row: row in much)
     model, fired = Model.load(given.weights), NORMALS_FIRED
@@ -110,6 +116,10 @@ def main() -> None:
         if name_of(settings.method) != name_of(model.card.method):
             sys.exit(
                 f"{given.config}: is of {name_of(settings.method)}; the weights are of {name_of(model.card.method)}"
+            )
+        if settings.method.network != model.card.method.network:
+            sys.exit(
+                f"{given.config}: its network is {settings.method.network}; the weights' {model.card.method.network}"
             )
         fired = settings.training.normals_fired
         model = Model(replace(model.card, method=settings.method), model.network)
@@ -123,15 +133,18 @@ def main() -> None:
         scores = [to_grid(Scored(one.score, one.lungs), RESOLUTION) for one in predictions]
         evaluation, _ = evaluate(table, {name: scores}, {name: predictor.threshold})
         severe = [one for one, row in zip(scores, table, strict=True) if row in much]
-        among, _ = evaluate(extensive, {name: severe}, {name: predictor.threshold})
-        whole, part = ([one.methods[name][who] for who in judges] for one in (evaluation, among))
+        whole = [evaluation.methods[name][who] for who in judges]
+        part = []
+        if much:
+            among, _ = evaluate(extensive, {name: severe}, {name: predictor.threshold})
+            part = [among.methods[name][who] for who in judges]
         columns = [
             [one.average_precision for one in whole],
             [one.dice_best for one in whole],
             [one.dice_lowest for one in whole],
             [one.average_precision for one in part],
         ]
-        cells = (" / ".join(f"{estimate.value:.3f}" for estimate in column) for column in columns)
+        cells = (" / ".join(show(estimate, interval=False) for estimate in column) or "-" for column in columns)
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
     if given.write:
         written = with_threshold(model, everything, fired)
@@ -140,4 +153,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except LesionsplitError as error:
+        sys.exit(str(error))

@@ -7,6 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from lesionsplit.evaluation.bootstrap import Estimate
 from lesionsplit.evaluation.counts import BIN_OF, STARTS, Counts
 from lesionsplit.reading import LEVELS
 
@@ -56,3 +57,12 @@ def test_odds_are_found_with_which_neither_annotator_is_better_off(script: Modul
     factor = script.alike(strict, generous)
     assert script.lowest_with(factor, strict) == pytest.approx(script.lowest_with(factor, generous), abs=1e-3)
     assert script.lowest_with(2 * factor, strict) < script.lowest_with(2 * factor, generous)
+    assert script.alike(strict, strict) == 1
+    nothing = np.stack([np.zeros(LEVELS), strict.sum(axis=0)])
+    assert script.alike(strict, nothing) is None
+
+
+def test_what_is_not_known_is_left_out(script: ModuleType) -> None:
+    assert script.said(Estimate(None)) == "-"
+    assert script.said(Estimate(0.5)) == "0.500"
+    assert script.said(Estimate(0.5, 0.25, 0.75)) == "0.500 [0.25, 0.75]"

@@ -79,8 +79,10 @@ class SupervisedSettings(Settings, frozen=True, tag_field="name", tag="supervise
         Each is given back as its own healthy version: outlines say where a lesion is and not what lies under it.
         """
         logit = (outlined_at(network, images) + outlined_at(network, images.flip(3)).flip(3)) / 2
-        lungs = lungs_of(images)
-        return Reading(over_the_edge(logit.sigmoid() * lungs, lungs, self.rim), images)
+        score, lungs = logit.sigmoid(), lungs_of(images)
+        if self.rim:
+            score = over_the_edge(score * lungs, lungs, self.rim)
+        return Reading(score, images)
 
 
 def outlined_at(network: nn.Module, images: Tensor) -> Tensor:

@@ -58,8 +58,8 @@ class Additive(NamedTuple):
 class AdditiveNet(nn.Module):
     """One encoder and one decoder with two outputs: where a lesion is (m), and what it adds (G2).
 
-    The healthy version is G1 = x - G2, so that x = G1 + G2 (eq. 1) holds by construction and needs no
-    loss. A lesion is denser than lung, hence G2 >= 0.
+    A lesion is denser than lung, so G2 is read as max(G2, 0). The healthy version is x less that, so that x = G1 + G2
+    (eq. 1) holds by construction and needs no loss.
     """
 
     usual: Tensor
@@ -90,7 +90,7 @@ class AdditiveNet(nn.Module):
     def both_ways(self, image: Tensor) -> Additive:
         """The mean of what it says of images and of their mirror images: neither side of the chest comes first."""
         here, there = self(image), self(image.flip(3))
-        return Additive(*((one + other.flip(3)) / 2 for one, other in zip(here, there, strict=True)))
+        return Additive((here.logit + there.logit.flip(3)) / 2, (here.lesion + there.lesion.flip(3)) / 2)
 
 
 def opening(image: Tensor, size: int) -> Tensor:
