@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +23,8 @@ from lesionsplit.networks.decomposition import NetworkSettings
 from lesionsplit.phantom.study import PhantomSettings, write_phantom
 from lesionsplit.run import RunSettings, TrainingSettings
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)
@@ -113,12 +114,21 @@ def weights(tmp_path_factory: pytest.TempPathFactory, tiny: RunSettings, card: M
 
 
 @pytest.fixture(scope="session")
-def make() -> ModuleType:
+def load() -> Callable[[str], ModuleType]:
+    """Runs a file that is in no package, given its path in the repository."""
+
+    def run(path: str) -> ModuleType:
+        spec = spec_from_file_location(Path(path).stem, ROOT / path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def make(load: Callable[[str], ModuleType]) -> ModuleType:
     """tests/volumes/make.py: small volumes in every format that is read."""
-    path = Path(__file__).parent / "volumes" / "make.py"
-    spec = spec_from_file_location("make_volumes", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("tests/volumes/make.py")

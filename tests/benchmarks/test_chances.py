@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
@@ -11,18 +10,12 @@ from lesionsplit.evaluation.bootstrap import Estimate
 from lesionsplit.evaluation.counts import BIN_OF, STARTS, Counts
 from lesionsplit.reading import LEVELS
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks/chances.py"
 SCORE = np.arange(LEVELS) / (LEVELS - 1)
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("chances", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(load: Callable[[str], ModuleType]) -> ModuleType:
+    return load("benchmarks/chances.py")
 
 
 def made(slope: float, intercept: float) -> Counts:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -13,17 +13,10 @@ from lesionsplit.data.masks import read_mask
 from lesionsplit.data.table import read_table
 from lesionsplit.errors import DataError
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks/medseg.py"
-
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("medseg", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(load: Callable[[str], ModuleType]) -> ModuleType:
+    return load("benchmarks/medseg.py")
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -16,17 +16,10 @@ from lesionsplit.model import Model
 from lesionsplit.predictor import Predictor
 from lesionsplit.run import read_config
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks/readings.py"
-
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("readings", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(load: Callable[[str], ModuleType]) -> ModuleType:
+    return load("benchmarks/readings.py")
 
 
 def test_the_threshold_is_set_anew_and_the_weights_are_not(

@@ -29,6 +29,17 @@ def test_a_lesion_only_ever_adds() -> None:
     torch.testing.assert_close(parts.lesion, parts.added.clip(min=0))
 
 
+def test_both_ways_is_the_mean_of_what_either_adds() -> None:
+    torch.manual_seed(0)
+    network, image = build(), torch.randn(2, 1, 16, 24)
+    torch.nn.init.normal_(network.decoder.head.weight)
+    here, there = network(image), network(image.flip(3))
+    parts = network.both_ways(image)
+    torch.testing.assert_close(parts.logit, (here.logit + there.logit.flip(3)) / 2)
+    torch.testing.assert_close(parts.added, (here.added.clip(min=0) + there.added.flip(3).clip(min=0)) / 2)
+    assert (parts.added != (here.added + there.added.flip(3)) / 2).any()  # where only one of them is below 0
+
+
 @pytest.mark.parametrize("size", [3, 5, 9])
 def test_the_opening_is_scipys(size: int) -> None:
     image = torch.rand(2, 1, 20, 27)

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import base64
 import gzip
-import importlib.util
 import io
 import json
 import re
 import tarfile
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -428,16 +428,10 @@ def test_large_numbers_have_three_figures(value: float, words: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def hook() -> ModuleType:
-    path = Path(__file__).parents[2] / "hatch_build.py"
-    if not path.is_file():
+def hook(load: Callable[[str], ModuleType]) -> ModuleType:
+    if not (Path(__file__).parents[2] / "hatch_build.py").is_file():
         pytest.skip("the build hook is not here")
-    spec = importlib.util.spec_from_file_location("hatch_build", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("hatch_build.py")
 
 
 def test_no_viewer_without_npm(hook: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

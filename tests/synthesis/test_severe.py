@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import TypeAlias
 
 import numpy as np
 import pytest
@@ -27,6 +27,9 @@ GROUND_GLASS, CONSOLIDATION = 0.45, 0.85
 """Opacities."""
 
 
+Replaced: TypeAlias = Callable[[torch.Tensor, float, float], tuple[torch.Tensor, torch.Tensor]]
+
+
 def on_canvas(images: list[Grey]) -> torch.Tensor:
     """Lung-masked slices as the weights in the package are shown them."""
     card = Model.load().card
@@ -34,17 +37,11 @@ def on_canvas(images: list[Grey]) -> torch.Tensor:
     return card.normalisation.apply(torch.from_numpy(np.stack(placed)).unsqueeze(1))
 
 
-def _script() -> ModuleType:
-    """benchmarks/severe.py, which prints what is asserted here."""
-    spec = spec_from_file_location("severe", Path(__file__).parents[2] / "benchmarks/severe.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-replaced = _script().replaced
+@pytest.fixture(scope="module")
+def replaced(load: Callable[[str], ModuleType]) -> Replaced:
+    """That of benchmarks/severe.py, which prints what is asserted here."""
+    found: Replaced = load("benchmarks/severe.py").replaced
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +65,7 @@ def known(lesion: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("opacity", [GROUND_GLASS, CONSOLIDATION])
-def test_the_severest_slices_score_no_lower(phantoms: torch.Tensor, opacity: float) -> None:
+def test_the_severest_slices_score_no_lower(replaced: Replaced, phantoms: torch.Tensor, opacity: float) -> None:
     """From a slice of which 30 % is lesion to one of which 90 % is, within 2 %."""
     means = []
     for share in SHARES:
@@ -78,7 +75,7 @@ def test_the_severest_slices_score_no_lower(phantoms: torch.Tensor, opacity: flo
     assert min(means) > 0.98 * means[0]
 
 
-def test_nor_where_all_of_the_lung_is_lesion(phantoms: torch.Tensor) -> None:
+def test_nor_where_all_of_the_lung_is_lesion(replaced: Replaced, phantoms: torch.Tensor) -> None:
     """Nothing is left to measure parenchyma on; within 15 %."""
     scores = []
     for share in (0.3, 1.0):
@@ -88,7 +85,9 @@ def test_nor_where_all_of_the_lung_is_lesion(phantoms: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("opacity", [GROUND_GLASS, CONSOLIDATION])
-def test_the_severest_slices_score_no_lower_by_the_weights_in_the_package(real: torch.Tensor, opacity: float) -> None:
+def test_the_severest_slices_score_no_lower_by_the_weights_in_the_package(
+    replaced: Replaced, real: torch.Tensor, opacity: float
+) -> None:
     """Network and score together, within 3 %."""
     means = []
     for share in SHARES:
@@ -117,7 +116,7 @@ def test_normal_slices_score_as_by_their_whole_lung(phantoms: torch.Tensor, monk
 
 
 def test_a_slice_that_is_mostly_lesion_used_to_score_low(
-    phantoms: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+    replaced: Replaced, phantoms: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the tests above are about; and a slice with little lesion scores as before, within 5 %."""
     images, lesion = replaced(phantoms, 0.9, CONSOLIDATION)
