@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := build/demo
 
-.PHONY: demo test check install bench clean
+.PHONY: demo test campaign coverage check docs install bench clean
 
 install: $(BIN)/.installed
 
@@ -16,23 +16,33 @@ demo: install
 	rm -rf $(DEMO)
 	$(BIN)/lesionsplit phantom $(DEMO)/phantom --normal 450 --lesion 450 --size 256
 	$(BIN)/lesionsplit predict $(DEMO)/phantom/images/lesion_1*.png -o $(DEMO)/predicted
-	$(BIN)/lesionsplit train --config demo --data $(DEMO)/phantom --run $(DEMO)/run --cache $(DEMO)/cache
-	$(BIN)/lesionsplit evaluate --weights $(DEMO)/run/weights.safetensors --data $(DEMO)/phantom --out $(DEMO)/evaluation
+	$(BIN)/lesionsplit train $(DEMO)/phantom --config demo --run $(DEMO)/run --cache $(DEMO)/cache
+	$(BIN)/lesionsplit evaluate $(DEMO)/phantom --weights $(DEMO)/run/weights.safetensors --out $(DEMO)/evaluation
 	@echo
 	@echo "Look at:"
-	@echo "  $(DEMO)/predicted/*_overlay.png        what the weights in the box find in phantom slices"
-	@echo "  $(DEMO)/run/pictures/                  the network learning, step by step"
-	@echo "  $(DEMO)/evaluation/examples.png        slices taken apart, beside what is truly there"
+	@echo "  $(DEMO)/predicted/*_overlay.png        what the weights in the package find"
+	@echo "  $(DEMO)/run/pictures/                  sample slices during training"
+	@echo "  $(DEMO)/evaluation/examples.png        predictions beside the true lesions"
 	@echo "  $(DEMO)/evaluation/precision-recall.png"
 
 test: install
 	$(BIN)/pytest -n 2
+
+campaign: install
+	$(BIN)/python -m tests.reliability --docs docs/reliability.md --json build/campaign.json
+
+coverage: install
+	$(BIN)/pytest -n 2 --cov=lesionsplit --cov-report=term:skip-covered
 
 check: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open build/site/index.html; for the search: $(BIN)/python -m http.server -d build/site"
 
 bench: install
 	$(BIN)/python -m benchmarks --docs docs/performance.md

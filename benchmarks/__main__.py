@@ -12,7 +12,7 @@ import os
 import platform
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ def machine(plan: Plan) -> dict[str, Any]:
         "threads": plan.threads,
         "rounds": plan.rounds,
         "python": platform.python_version(),
-        "date": datetime.now(UTC).date().isoformat(),
+        "date": datetime.now(timezone.utc).date().isoformat(),
         **{name: version(name) for name in ("torch", "numpy", "lesionsplit")},
     }
 
@@ -103,10 +103,10 @@ def draw_slices() -> None:
 
 
 def engines(plan: Plan) -> str:
-    """What `benchmarks/engines.py` prints of its table."""
+    """The table that `benchmarks/engines.py` prints, and the ratio below it."""
     command = [sys.executable, ROOT / "benchmarks" / "engines.py", "--threads", str(plan.threads)]
     done = subprocess.run([*command, "--rounds", str(plan.rounds)], stdout=subprocess.PIPE, text=True, check=True)
-    return "\n".join(line for line in done.stdout.splitlines() if line.startswith("|"))
+    return "\n".join(line for line in done.stdout.splitlines() if line.startswith(("|", "ONNX")))
 
 
 if __name__ == "__main__":

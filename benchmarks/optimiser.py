@@ -11,7 +11,7 @@ import time
 
 import torch
 
-from lesionsplit.run import read_config
+from lesionsplit.training.run import read_config
 
 ROUNDS = 30
 WAYS = {"as torch chooses": {}, "foreach": {"foreach": True}, "fused": {"fused": True}}

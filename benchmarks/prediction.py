@@ -15,18 +15,18 @@ from PIL import Image
 from torch import Tensor, nn
 
 from benchmarks import textbook
-from lesionsplit.data.lungs import LungSlice, find_lungs
+from lesionsplit.data.lung_slice import LungSlice, find_lungs
 from lesionsplit.data.normalise import Normalisation
 from lesionsplit.images import Float, Grey
-from lesionsplit.methods.base import Reading
-from lesionsplit.model import Model, ModelCard
+from lesionsplit.inference.predictor import SlicePredictor
+from lesionsplit.methods.base import MethodOutput
+from lesionsplit.models.model import Model, ModelCard
 from lesionsplit.networks.decomposition import DecompositionNet
-from lesionsplit.phantom.study import PhantomSettings, draw_series
-from lesionsplit.predictor import Predictor
+from lesionsplit.phantom.dataset import PhantomSettings, draw_series
 
 SIZE = 512
 
-Read = Callable[[Tensor], Reading]
+Read = Callable[[Tensor], MethodOutput]
 
 
 def model_of(options: dict[str, Any]) -> Model:
@@ -36,7 +36,7 @@ def model_of(options: dict[str, Any]) -> Model:
     settings = settings_of(options)
     torch.manual_seed(0)
     card = ModelCard(
-        format=1,
+        format=3,
         method=settings.method,
         placement=settings.placement,
         normalisation=Normalisation(mean=0.45, std=0.15),
@@ -55,14 +55,14 @@ def plain_read(model: Model, device: str) -> tuple[Read, nn.Module]:
         for module in network.modules():
             if isinstance(module, nn.Conv2d):
                 module.register_forward_pre_hook(lambda _, given: tuple(one.contiguous() for one in given))
-        return lambda images: method.read(network, images), network
+        return lambda images: method.infer(network, images), network
     plain = textbook.Network(method.network.channels)
     textbook.same_weights(plain, model.network)
     plain = plain.to(device).eval()
 
-    def read(images: Tensor) -> Reading:
+    def read(images: Tensor) -> MethodOutput:
         healthy, lesion = plain(images)
-        return Reading(((lesion + 1) / 2).clip(0, 1), healthy)  # the paper's normalisation of its heat map
+        return MethodOutput(((lesion + 1) / 2).clip(0, 1), healthy)  # the paper's normalisation of its heat map
 
     return read, plain
 
@@ -104,16 +104,17 @@ def predict(way: str, options: dict[str, Any]) -> Task:
     model, device = model_of(options), options["device"]
     found: list[Float] = []
     if way == OURS:
-        fastest = options.get("engine") == "auto"
-        predictor = Predictor.load(device=device, engine="auto") if fastest else Predictor(model, device=device)
+        predictor = SlicePredictor(model, device=device)
+        if options.get("engine") == "onnx":
+            predictor = SlicePredictor.load(device=device, engine="onnx")
         network = model.network
 
-        def run(several: list[Grey] = slices, using: Predictor = predictor) -> None:
+        def run(several: list[Grey] = slices, using: SlicePredictor = predictor) -> None:
             stream = using.predict_stream(LungSlice(grey, find_lungs(grey)) for grey in several)
             found[:] = [np.where(one.lungs, one.score, 0) for one in stream]
 
         def run_in_torch() -> None:
-            run(slices[:BATCH], Predictor(model, device=device))
+            run(slices[:BATCH], SlicePredictor(model, device=device))
 
     else:
         read, network = plain_read(model, device)
@@ -144,7 +145,7 @@ def difference(way: str, options: dict[str, Any]) -> dict[str, float]:
     read, _ = plain_read(model, "cpu")
     plain = predict_plainly(read, model, slices, way, options["frame"], "cpu")
     lungs = [find_lungs(grey) for grey in slices]
-    stream = Predictor(model, device="cpu").predict_stream(map(LungSlice, slices, lungs))
+    stream = SlicePredictor(model, device="cpu").predict_stream(map(LungSlice, slices, lungs))
     apart = np.concatenate(
         [np.abs(one.score - other)[mask] for one, other, mask in zip(stream, plain, lungs, strict=True)]
     )

@@ -43,16 +43,16 @@ def run(command: Sequence[object], **options: Any) -> Ran:
     return Ran(seconds, usage.ru_maxrss / 1024, output)
 
 
-def measure(work: Callable[[], object], slices: int, *, warm_up: bool = True, **facts: object) -> None:
+def measure(work: Callable[[], object], slices: int, *, warmup_steps: bool = True, **facts: object) -> None:
     """In a process of its own: do the work once to warm up and once for the clock, and print what it took."""
-    print(json.dumps(measured(work, slices, warm_up=warm_up) | facts))
+    print(json.dumps(measured(work, slices, warmup_steps=warmup_steps) | facts))
 
 
 def measured(
-    work: Callable[[], object], slices: int, *, warm_up: bool = True, wait: Callable[[], object] = lambda: None
+    work: Callable[[], object], slices: int, *, warmup_steps: bool = True, wait: Callable[[], object] = lambda: None
 ) -> dict[str, float]:
     """What `measure` prints: slices a second by the clock, CPU seconds a slice, and this process' peak memory."""
-    if warm_up:
+    if warmup_steps:
         work()
         wait()
     start, used = time.perf_counter(), time.process_time()

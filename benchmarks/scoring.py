@@ -10,10 +10,10 @@ import numpy as np
 from benchmarks.task import OURS, Task, Work
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
-from lesionsplit.data.lungs import read_slice
+from lesionsplit.data.lung_slice import read_slice
 from lesionsplit.data.table import Table, read_table
+from lesionsplit.evaluation.accumulators import Scored
 from lesionsplit.evaluation.protocol import RESOLUTION, evaluate, read_mask, to_grid
-from lesionsplit.evaluation.tally import Scored
 
 THRESHOLD = 0.35
 
@@ -44,7 +44,7 @@ def evaluation(way: str, options: dict[str, Any]) -> Task:
 
         def run() -> None:
             found, _ = evaluate(table, {"m": (maps[row.image] for row in table)}, {"m": THRESHOLD})
-            numbers.update({name: one.average_precision.value or 0 for name, one in found.methods["m"].items()})
+            numbers.update({name: one["average_precision"].value or 0 for name, one in found.methods["m"].items()})
 
     else:
 
@@ -56,7 +56,7 @@ def evaluation(way: str, options: dict[str, Any]) -> Task:
     def work() -> Work:
         return Work(0, pixels * (4 + len(table.annotators)) / options["slices"])  # a score, and a mask each, read once
 
-    return Task(run, options["slices"], work, lambda: {"average precision": numbers}, warm_up=False)
+    return Task(run, options["slices"], work, lambda: {"average precision": numbers}, warmup_steps=False)
 
 
 def by_scikit_learn(table: Table, maps: dict[Path, Scored]) -> dict[str, float]:

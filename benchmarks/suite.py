@@ -55,8 +55,8 @@ def rows(plan: Plan) -> Iterator[Row]:
         yield _compared(plan, "predict", _size(channels, 256), slices=16 if plan.quick else 48)
     packaged = {**_size(None, 256), "slices": 16 if plan.quick else 48}
     yield _compared(plan, "predict", packaged)
-    if on_cpu and (find_spec("openvino") or find_spec("onnxruntime")):
-        yield _compared(plan, "predict", {**packaged, "engine": "auto"}, name="the package's weights, --engine auto")
+    if on_cpu and find_spec("onnxruntime"):
+        yield _compared(plan, "predict", {**packaged, "engine": "onnx"}, name="the package's weights, --engine onnx")
     if on_cpu:
         for channels in (SMALL, None):
             yield Row("difference", _width(channels), partial(_differences, plan, _size(channels, 256)))
@@ -66,7 +66,7 @@ def rows(plan: Plan) -> Iterator[Row]:
         yield from _commands(plan)
     if plan.wide:  # a step is all that can be waited for
         once = plan._replace(rounds=1)
-        wide = _compared(once, "step", _size(FULL, 256), steps=1, warm_up=False, ways=(TEXTBOOK, OURS))
+        wide = _compared(once, "step", _size(FULL, 256), steps=1, warmup_steps=False, ways=(TEXTBOOK, OURS))
         yield wide._replace(group="wide")
 
 

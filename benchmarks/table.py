@@ -73,7 +73,7 @@ def _floors(ours: dict[str, Any], took: float, rates: Rates) -> list[str]:
 
 
 def _differences(row: dict[str, Any]) -> list[str]:
-    seen = {CUT: "which sees what we see", TEXTBOOK: "which sees whole frames"}
+    seen = {CUT: "with our crop as its input", TEXTBOOK: "with whole frames as its input"}
     return [
         f"| {row['name']}, {seen[way]} | {apart['largest']:.2g} | {apart['mean']:.2g} | {apart['within 1e-3']:.1%} |"
         for way, apart in row["apart"].items()

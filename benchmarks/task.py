@@ -45,5 +45,5 @@ class Task(NamedTuple):
     facts: Callable[[], dict[str, Any]]
     """What came out, to be compared."""
 
-    warm_up: bool = True
+    warmup_steps: bool = True
     """Whether to do it once before it is measured."""

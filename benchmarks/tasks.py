@@ -35,7 +35,7 @@ def main(name: str, way: str, options: dict[str, Any]) -> dict[str, Any]:
         keep_freed_memory()  # as every command of the package does
     task = TASKS[name](way, options)
     found: dict[str, Any] = measured(
-        task.run, task.slices, warm_up=task.warm_up, wait=partial(floors.synchronise, device)
+        task.run, task.slices, warmup_steps=task.warmup_steps, wait=partial(floors.synchronise, device)
     )
     if device == "cuda":
         found["peak_mib"] = torch.cuda.max_memory_allocated() / (1 << 20)

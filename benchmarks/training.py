@@ -1,7 +1,7 @@
 """Training, by the textbook and by us: a step on given slices, and an epoch from PNG files.
 
-Ways: ``textbook`` sees whole frames, as the paper does; ``textbook, cut`` is the same code on what we show the network,
-the lungs at the same pixel size, and says how much of our speed is not the crop's; ``lesionsplit``.
+Ways: ``textbook`` takes whole frames, as the paper does; ``textbook, cut`` is the same code on the network's input,
+the lungs at the same pixel size, and shows how much of the speed is not the crop's; ``lesionsplit``.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from torch.utils.data import DataLoader
 
 from benchmarks import textbook
 from lesionsplit.data.cache import prepare
-from lesionsplit.data.sampling import Batch, Sampler
+from lesionsplit.data.sampling import Batch, Sampler, Worker
 from lesionsplit.data.table import read_table
 from lesionsplit.losses import weighted_sum
 from lesionsplit.methods.base import bare
 from lesionsplit.methods.decomposition import DecompositionMethod, DecompositionSettings
-from lesionsplit.run import RunSettings, read_config
 from lesionsplit.training.loop import running_average
+from lesionsplit.training.run import RunSettings, read_config
 
 BATCH = 8
 
@@ -95,8 +95,8 @@ def step(way: str, options: dict[str, Any]) -> Task:
         return Work(one.macs / (2 * BATCH), one.bytes / (2 * BATCH))
 
     torch.manual_seed(0)
-    warm_up = options.get("warm_up", True)
-    return Task(run, 2 * BATCH * len(batches), work, lambda: {"losses": losses}, warm_up)
+    warmup_steps = options.get("warmup_steps", True)
+    return Task(run, 2 * BATCH * len(batches), work, lambda: {"losses": losses}, warmup_steps)
 
 
 def epoch(way: str, options: dict[str, Any]) -> Task:
@@ -113,7 +113,7 @@ def epoch(way: str, options: dict[str, Any]) -> Task:
             method = ours(settings.method, device)
             average = running_average(method, settings.training.ema_decay)
             slices = prepare(table, settings.placement, folder=cache)
-            sampler = Sampler(slices, settings.augmentation, batch_size=BATCH, seed=0, device=device)
+            sampler = Sampler(slices, settings.augmentation, batch_size=BATCH, seed=0, worker=Worker(device=device))
             for number in range(steps):
                 method.step(sampler.draw(number), number)
                 average.update_parameters(bare(method.network))
@@ -126,4 +126,4 @@ def epoch(way: str, options: dict[str, Any]) -> Task:
             for batch in DataLoader(pairs, batch_size=BATCH, shuffle=True, drop_last=True):
                 trainer.step(*(slices.to(device) for slices in batch))
 
-    return Task(run, 2 * BATCH * steps, None, dict, warm_up=False)
+    return Task(run, 2 * BATCH * steps, None, dict, warmup_steps=False)

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from rounds import run
 
-from lesionsplit.cases.find import find_cases
-from lesionsplit.volumes.nifti import write_nifti
+from lesionsplit.io.cases import find_cases
+from lesionsplit.io.nifti import write_nifti
 from lesionsplit.volumes.scratch import Scratch
 from lesionsplit.volumes.volume import Source, Volume
 

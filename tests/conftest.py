@@ -17,11 +17,11 @@ from lesionsplit.data.placement import PlacementSettings
 from lesionsplit.data.table import Table, read_table
 from lesionsplit.memory import give_back_memory
 from lesionsplit.methods.decomposition import DecompositionSettings, Objective, Optimisation
-from lesionsplit.model import Model, ModelCard
+from lesionsplit.models.model import Model, ModelCard
 from lesionsplit.networks.critic import CriticSettings
 from lesionsplit.networks.decomposition import NetworkSettings
-from lesionsplit.phantom.study import PhantomSettings, write_phantom
-from lesionsplit.run import RunSettings, TrainingSettings
+from lesionsplit.phantom.dataset import PhantomSettings, write_phantom
+from lesionsplit.training.run import RunSettings, TrainingSettings
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -30,6 +30,15 @@ SHARED = ROOT.parent / "shared" / "data"
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)  # tests run side by side
+
+
+@pytest.fixture(autouse=True, scope="session")
+def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the log of errors goes: not into that of the one who runs the tests."""
+    folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(folder))
+        yield folder
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -61,8 +70,8 @@ def tiny() -> RunSettings:
         method=DecompositionSettings(
             network=NetworkSettings(channels=(4, 6), start="identity", norm="none"),
             critic=CriticSettings(channels=(4, 4, 6, 6), norm="layer"),
-            objective=Objective(judged="lesion", distance="l2", adversarial=0.3),
-            optimisation=Optimisation(learning_rate=1e-3, critic_learning_rate=1e-3, critic_first=2),
+            objective=Objective(critic_inputs="lesion", distance="l2", adversarial=0.3),
+            optimisation=Optimisation(learning_rate=1e-3, critic_learning_rate=1e-3, critic_warmup_steps=2),
         ),
         training=TrainingSettings(
             steps=8, batch_size=4, ema_decay=0.5, log_every=2, checkpoint_every=4, picture_every=100
@@ -90,7 +99,7 @@ def medseg() -> Path:
 def card(tiny: RunSettings) -> ModelCard:
     """What a tiny network's weights would say of themselves."""
     return ModelCard(
-        format=1,
+        format=3,
         method=tiny.method,
         placement=tiny.placement,
         normalisation=Normalisation(mean=0.42, std=0.1),

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from lesionsplit.data.lungs import read_slice
+from lesionsplit.data.lung_slice import read_slice
 from lesionsplit.data.table import read_table
+from lesionsplit.evaluation.accumulators import Scored
 from lesionsplit.evaluation.baselines import opening
 from lesionsplit.evaluation.protocol import evaluate, read_mask, to_grid, untrained_scores
-from lesionsplit.evaluation.tally import Scored
-from lesionsplit.predictor import Predictor
+from lesionsplit.inference.predictor import SlicePredictor
 
 
 def test_the_table_is_as_its_readme_says(covid_cell: Path) -> None:
@@ -32,14 +32,14 @@ def test_pooled_average_precision_on_the_test_split_is_scikit_learns(covid_cell:
     levels = np.concatenate([np.rint(one.score.ravel() * 65535).astype(np.uint16) for one in scores])
     for annotator in ("a", "b"):
         truth = np.concatenate([read_mask(row, annotator, 256).ravel() for row in table])
-        found = evaluation.methods["opening"][annotator].average_precision.value
+        found = evaluation.methods["opening"][annotator]["average_precision"].value
         assert found == pytest.approx(average_precision_score(truth, levels), abs=1e-6)
 
 
 def test_the_weights_in_the_box_find_real_lesions(covid_cell: Path) -> None:
     table = read_table(covid_cell).split("val").labelled("lesion")
     rows = table.slices[::8]
-    predictions = Predictor.load().predict_stream(map(read_slice, rows))
+    predictions = SlicePredictor.load().predict_stream(map(read_slice, rows))
     scores = np.concatenate([to_grid(Scored(one.score, one.lungs), 256).score.ravel() for one in predictions])
     truth = np.concatenate([read_mask(row, "b", 256).ravel() for row in rows])
     assert average_precision_score(truth, scores) > 20 * truth.mean()

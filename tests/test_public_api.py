@@ -1,5 +1,8 @@
+"""The public names, their signatures, and what importing them costs."""
+
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 
@@ -7,11 +10,85 @@ import pytest
 
 import lesionsplit
 
+SIGNATURES = {
+    "compare": "(config, data, out, *, only, train_only, runtime)",
+    "evaluate": "(weights, data, *, split, out, resolution, runtime)",
+    "load_model": "(weights)",
+    "predict": "(source, *, weights, threshold, affine, runtime, **options)",
+    "read_volume": "(path, *, intensity, force)",
+    "train": "(data, run, *, config, runtime, **settings)",
+}
+"""Of the functions: a change here is a change for every user."""
 
-def test_every_public_name_is_there_and_documented() -> None:
+METHODS = {
+    "Predictor": {
+        "load": "(weights, *, threshold, runtime)",
+        "predict": "(source, *, affine, **options)",
+        "predict_many": "(sources, **options)",
+    },
+    "Result": {"save": "(folder, write)", "show": "()"},
+}
+
+ATTRIBUTES = {
+    "Result": {"healthy", "image", "kinds", "lesion", "lungs", "name", "notes", "numbers", "score"},
+    "Runtime": {"device", "engine", "progress", "say", "threads", "warn"},
+}
+
+ERRORS = {
+    "DataError": "LesionsplitError",
+    "DivergedError": "RunError",
+    "LesionsplitError": "Exception",
+    "NoLungError": "DataError",
+    "RunError": "LesionsplitError",
+    "SettingsError": "LesionsplitError",
+    "WeightsError": "LesionsplitError",
+}
+
+
+def signature(function: object) -> str:
+    """The names of a function's parameters and their kinds, without types and defaults."""
+    plain = [
+        one.replace(annotation=inspect.Parameter.empty, default=inspect.Parameter.empty)
+        for one in inspect.signature(function).parameters.values()  # type: ignore[arg-type]
+        if one.name != "self"
+    ]
+    return str(inspect.Signature(plain))
+
+
+def test_the_public_names_are_these() -> None:
+    expected = {*SIGNATURES, *METHODS, *ATTRIBUTES, *ERRORS}
+    assert set(lesionsplit.__all__) == expected
     assert lesionsplit.__all__ == sorted(lesionsplit.__all__)
+    assert expected | {"__version__"} <= set(dir(lesionsplit))
+
+
+def test_every_public_name_is_documented() -> None:
     for name in lesionsplit.__all__:
         assert getattr(lesionsplit, name).__doc__
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_a_function_has_this_signature(name: str) -> None:
+    assert signature(getattr(lesionsplit, name)) == SIGNATURES[name]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_class_has_these_methods(name: str) -> None:
+    kind = getattr(lesionsplit, name)
+    assert {method: signature(getattr(kind, method)) for method in METHODS[name]} == METHODS[name]
+
+
+@pytest.mark.parametrize("name", ATTRIBUTES)
+def test_a_class_has_these_attributes(name: str) -> None:
+    kind = getattr(lesionsplit, name)
+    known = {*vars(kind), *getattr(kind, "__annotations__", {})}
+    methods = {*METHODS.get(name, {}), "begin", "engine_for"}
+    assert {one for one in known if not one.startswith("_")} - methods == ATTRIBUTES[name]
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_an_error_is_a_kind_of(name: str) -> None:
+    assert getattr(lesionsplit, name).__base__.__name__ == ERRORS[name]
 
 
 def test_the_version_is_known() -> None:

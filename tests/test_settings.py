@@ -7,7 +7,7 @@ import pytest
 from msgspec import Meta
 
 from lesionsplit.errors import SettingsError
-from lesionsplit.settings import Settings, from_table, read_settings, to_toml
+from lesionsplit.settings import Count, Positive, Settings, Width, from_table, parse_json, read_settings, to_toml
 
 
 class Inner(Settings, frozen=True):
@@ -77,3 +77,53 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         from_table(Outer, {}, source="here").name = "y"  # type: ignore[misc]
+
+
+class Numbers(Settings, frozen=True):
+    positive: Positive = 1.0
+    count: Count = 1
+    width: Width = 1
+    pair: tuple[float, float] = (0.0, 1.0)
+    inner: Inner = Inner()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("positive = inf", "positive is inf; allowed: finite numbers"),
+        ("positive = nan", "positive is nan; allowed: finite numbers"),
+        ("pair = [-inf, 1.0]", "pair[0] is -inf; allowed: finite numbers"),
+        ("[inner]\nshare = nan", "inner.share is nan; allowed: finite numbers"),
+        ("positive = 1e300", "positive: expected `float` <= 1000000000.0"),
+        ("count = 5000000000", "count: expected `int` <= 4294967295"),
+        ("width = 200000", "width: expected `int` <= 4096"),
+        (f"positive = 1{400 * '0'}", "positive: number out of range"),
+        (f"count = 1{5000 * '0'}", "is not TOML: "),
+        (f"count = {5000 * '['}{5000 * ']'}", "is not TOML: "),
+    ],
+)
+def test_numbers_are_finite_and_of_a_sensible_size(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(SettingsError) as caught:
+        read_settings(Numbers, path)
+    assert str(caught.value).startswith(f"{path}: {message}")
+
+
+def test_an_override_is_finite(tmp_path: Path) -> None:
+    path = write(tmp_path, "")
+    for given in ("nan", "inf", "-inf", "1e999"):
+        with pytest.raises(SettingsError, match=r"positive is -?(nan|inf); allowed: finite numbers"):
+            read_settings(Numbers, path, [f"positive={given}"])
+
+
+def test_a_file_that_is_not_utf_8(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_bytes(b"name = '\xff'")
+    with pytest.raises(SettingsError, match="is not TOML: 'utf-8' codec can't decode"):
+        read_settings(Outer, tmp_path / "settings.toml")
+
+
+def test_json_is_an_object_and_not_endless() -> None:
+    assert parse_json('{"a": [1, null]}') == {"a": [1, None]}
+    for text in ("", "[]", "3", '{"a"', 99999 * '{"a":', b"\xff\xfe\x00", f'{{"a": 1{5000 * "0"}}}'):
+        with pytest.raises(ValueError, match=r"."):
+            parse_json(text)

@@ -1,7 +1,8 @@
-"""Take chest CT slices apart into healthy lung and lesion, having learnt from image labels alone.
+"""Split chest CT into a healthy version and the lesion on top, learnt from image labels alone.
 
->>> from lesionsplit import Predictor
->>> predictor = Predictor.load()
+>>> import lesionsplit
+>>> result = lesionsplit.predict("scan.nii.gz")
+>>> result.save("found/")
 """
 
 from __future__ import annotations
@@ -11,18 +12,62 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lesionsplit.errors import LesionsplitError
-    from lesionsplit.images import read_grey
-    from lesionsplit.predictor import Prediction, Predictor
-
-__all__ = ["LesionsplitError", "Prediction", "Predictor", "read_grey"]
+    from lesionsplit.errors import (
+        DataError,
+        DivergedError,
+        LesionsplitError,
+        NoLungError,
+        RunError,
+        SettingsError,
+        WeightsError,
+    )
+    from lesionsplit.models.model import load_model
+    from lesionsplit.pipeline.calls import predict, read_volume
+    from lesionsplit.pipeline.compare import compare
+    from lesionsplit.pipeline.evaluate import evaluate
+    from lesionsplit.pipeline.predictor import Predictor
+    from lesionsplit.pipeline.result import Result
+    from lesionsplit.runtime import Runtime
+    from lesionsplit.training.train import train
 
 _HOME = {
-    "LesionsplitError": "lesionsplit.errors",
-    "Prediction": "lesionsplit.predictor",
-    "Predictor": "lesionsplit.predictor",
-    "read_grey": "lesionsplit.images",
+    "DataError": "errors",
+    "DivergedError": "errors",
+    "LesionsplitError": "errors",
+    "NoLungError": "errors",
+    "Predictor": "pipeline.predictor",
+    "Result": "pipeline.result",
+    "RunError": "errors",
+    "Runtime": "runtime",
+    "SettingsError": "errors",
+    "WeightsError": "errors",
+    "compare": "pipeline.compare",
+    "evaluate": "pipeline.evaluate",
+    "load_model": "models.model",
+    "predict": "pipeline.calls",
+    "read_volume": "pipeline.calls",
+    "train": "training.train",
 }
+"""Where each public name is defined."""
+
+__all__ = [
+    "DataError",
+    "DivergedError",
+    "LesionsplitError",
+    "NoLungError",
+    "Predictor",
+    "Result",
+    "RunError",
+    "Runtime",
+    "SettingsError",
+    "WeightsError",
+    "compare",
+    "evaluate",
+    "load_model",
+    "predict",
+    "read_volume",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -31,4 +76,9 @@ def __getattr__(name: str) -> Any:
         return version("lesionsplit")
     if name not in _HOME:
         raise AttributeError(f"module 'lesionsplit' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    return getattr(import_module(f"lesionsplit.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """All public names."""
+    return sorted([*globals(), *__all__, "__version__"])

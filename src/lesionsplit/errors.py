@@ -7,7 +7,15 @@ LesionsplitError             the command line prints its one line and exits with
 ├── WeightsError             a weights file is missing, broken or of another kind
 └── RunError                 a run folder exists, is missing, or cannot be continued
     └── DivergedError        a term of the loss is not finite
+
+What is not foreseen is caught twice: at each item of a batch (`one_failure`) and at the top of the command line.
 """
+
+from __future__ import annotations
+
+import logging
+
+logger = logging.getLogger("lesionsplit")
 
 
 class LesionsplitError(Exception):
@@ -26,6 +34,20 @@ class NoLungError(DataError):
     """There is no lung in a slice or a volume."""
 
 
+class OutputError(DataError):
+    """Some files of a result could not be made; the others are written."""
+
+    def __init__(self, failed: dict[str, Exception]) -> None:
+        """``failed``: the error of each file, by its name."""
+        super().__init__("; ".join(f"{name} is missing: {one_line(error)}" for name, error in failed.items()))
+        self.failed = failed
+
+    @property
+    def disk(self) -> bool:
+        """Whether the disk refused one of them, so that what was there before is better kept."""
+        return any(isinstance(one, OSError) for error in self.failed.values() for one in (error, error.__context__))
+
+
 class WeightsError(LesionsplitError):
     """A weights file is missing, broken or of another kind."""
 
@@ -36,3 +58,37 @@ class RunError(LesionsplitError):
 
 class DivergedError(RunError):
     """A term of the loss is not finite; the last good checkpoint has been kept."""
+
+
+def one_line(error: BaseException) -> str:
+    """What a person reads about an error: one line, without its trace."""
+    text = " ".join(str(error).split())
+    if isinstance(error, LesionsplitError):
+        return text
+    if out_of_memory(error):
+        return "not enough memory; close other programs, give less at a time, or use a machine with more"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return f"unforeseen error ({type(error).__name__}{f': {text}' if text else ''})"
+
+
+def one_failure(error: Exception, where: str) -> str:
+    """The line about an item of a batch that failed, naming it; the trace of what is not foreseen goes to the log."""
+    line = one_line(error)
+    line = line if where in line else f"{where}: {line}"
+    log_trace(error, line)
+    return line
+
+
+def log_trace(error: BaseException, line: str) -> None:
+    """Log an error with its trace: what is foreseen is of interest to developers only."""
+    level = logging.DEBUG if isinstance(error, LesionsplitError) else logging.ERROR
+    logger.log(level, "%s", line, exc_info=error)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of the processor or of the GPU."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)  # PyTorch has no error of its own for the processor
+        and (type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error))
+    )

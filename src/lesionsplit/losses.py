@@ -1,4 +1,4 @@
-"""Pieces of objectives, each a pure function or a small module; no method in particular."""
+"""Parts of objectives that several methods use, each a pure function or a small module."""
 
 from __future__ import annotations
 
@@ -13,22 +13,32 @@ Terms = dict[str, Tensor]
 
 
 def weighted_sum(terms: Terms, weights: Mapping[str, float]) -> Tensor:
-    """The loss: every term times the weight of its name. A term that nobody weighed is a KeyError."""
+    """The loss: the sum of every term times the weight of its name. A term without a weight is a KeyError."""
     return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
 
 
-def overlap_loss(chance: Tensor, truth: Tensor) -> Tensor:
-    """One less the soft Dice of two batches (B, 1, H, W), 0 to 1, over all of their pixels; a scalar.
+def detached(terms: Terms) -> Terms:
+    """The terms without their gradients."""
+    return {name: term.detach() for name, term in terms.items()}
 
-    One pixel is added above and below the line, so that nothing found where nothing is costs nothing.
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of values (B, 1, H, W) over the pixels of a mask of 0 and 1 of that shape, a scalar; 0 for an empty mask."""
+    return (values * mask).sum() / mask.sum().clip(min=1)
+
+
+def overlap_loss(chance: Tensor, truth: Tensor) -> Tensor:
+    """One minus the soft Dice of two batches (B, 1, H, W), 0 to 1, over all of their pixels; a scalar.
+
+    One pixel is added to numerator and denominator, so that the loss of two empty batches is 0.
     """
-    both = (chance * truth).sum()
-    loss: Tensor = 1 - (2 * both + 1) / (chance.sum() + truth.sum() + 1)
+    intersection = (chance * truth).sum()
+    loss: Tensor = 1 - (2 * intersection + 1) / (chance.sum() + truth.sum() + 1)
     return loss
 
 
 def edge_weight(image: Tensor) -> Tensor:
-    """``(1 + |Sobel|)**2`` of (B, 1, H, W), same shape: how much more an edge counts (authors' code).
+    """``(1 + |Sobel|)**2`` of (B, 1, H, W), same shape: the weight of edges (authors' code).
 
     The Sobel gradient is scaled so that a step of height one has magnitude one.
     """
@@ -41,23 +51,23 @@ def edge_weight(image: Tensor) -> Tensor:
 
 
 def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
-    """How far the critic is from having slope one between ``real`` and ``fake``, both (B, C, H, W).
+    """Mean squared deviation of the critic's slope from one, between ``real`` and ``fake``, both (B, C, H, W).
 
-    The slope of an image is the norm over all of its pixels and channels (Gulrajani et al. 2017,
+    The slope at an image is the gradient's norm over all pixels and channels (Gulrajani et al. 2017,
     eq. 3), which makes the penalty of a linear critic with weights w exactly (|w| - 1)**2.
     """
     mix = torch.rand(len(real), 1, 1, 1, dtype=real.dtype, device=real.device)
     between = torch.lerp(fake, real, mix).requires_grad_()
-    (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-    steepness: Tensor = torch.linalg.vector_norm(slope.flatten(1), dim=1)
-    return (steepness - 1).square().mean()
+    (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    slope: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+    return (slope - 1).square().mean()
 
 
 class CriticLoss(nn.Module):
-    """The critic together with the loss it is trained on (eq. 3), as one module.
+    """The critic and its loss (eq. 3) in one module.
 
     The penalty differentiates the critic inside the loss. Neither DDP nor Fabric allows that from
-    outside a module they have wrapped, so it is this module that they wrap, not the critic.
+    outside a wrapped module, so they wrap this module instead of the critic.
     """
 
     def __init__(self, critic: nn.Module) -> None:
@@ -65,7 +75,7 @@ class CriticLoss(nn.Module):
         self.critic = critic
 
     def forward(self, real: Tensor, fake: Tensor) -> Terms:
-        """``critic``: mean D(fake) - mean D(real); ``penalty``: between each real and one fake drawn at random."""
+        """``critic``: mean D(fake) - mean D(real); ``penalty``: between each real and one random fake."""
         with torch.autocast(real.device.type, enabled=False):  # second derivatives need float32
             real, fake = real.float(), fake.float()
             partners = fake[torch.randperm(len(fake), device=fake.device)[: len(real)]]

@@ -167,10 +167,10 @@ BAD_DATA = {
     missing_lungs: "lungs.png is missing",
     unreadable_lungs: "is not an image",
     lungs_of_another_shape: "have 64 x 64 pixels and the image 128 x 128; lungs must have the image's shape",
-    empty_lungs: "are empty; leave slices without lung out",
+    empty_lungs: "are empty; remove slices without lung",
     lungs_as_classes: "has values up to 1; allowed: 0 for outside and 255 for lung",
     missing_column: "lacks the column label",
-    empty_table: "lists no slice",
+    empty_table: "has no slice",
     binary_table: "cannot be read",
 }
 WITHOUT_LINE = (missing_column, empty_table, binary_table)
@@ -180,7 +180,7 @@ WITHOUT_LINE = (missing_column, empty_table, binary_table)
 def test_bad_data_is_one_line_that_names_the_row(call: Call, data: Path, spoil: Callable[[Path], None]) -> None:
     spoil(data)
     run = data.parent / "run"
-    code, said = call("train", "--data", data, "--run", run, "--cache", data.parent / "cache", *TINY)
+    code, said = call("train", data, "--run", run, "--cache", data.parent / "cache", *TINY)
     assert code == 2
     assert said.count("\n") == 1, said
     assert BAD_DATA[spoil] in said
@@ -222,7 +222,7 @@ def no_masks(data: Path) -> None:
 )
 def test_an_upper_bound_without_its_masks(call: Call, data: Path, spoil: Callable[[Path], None], message: str) -> None:
     spoil(data)
-    code, said = call("train", "--data", data, "--run", data.parent / "run", "--cache", data.parent / "cache", *BOUND)
+    code, said = call("train", data, "--run", data.parent / "run", "--cache", data.parent / "cache", *BOUND)
     assert (code, said.count("\n")) == (2, 1), said
     assert message in said
     assert not (data.parent / "run").exists()
@@ -230,7 +230,7 @@ def test_an_upper_bound_without_its_masks(call: Call, data: Path, spoil: Callabl
 
 
 def test_an_upper_bound_says_so_before_it_starts(call: Call, data: Path, tmp_path: Path) -> None:
-    code, said = call("train", "--data", data, "--run", tmp_path / "run", "--cache", tmp_path / "cache", *BOUND)
+    code, said = call("train", data, "--run", tmp_path / "run", "--cache", tmp_path / "cache", *BOUND)
     assert code == 0, said
     expected = (
         "trains on masks of annotator a of the train split: a supervised upper bound, not a weakly supervised method"
@@ -241,7 +241,7 @@ def test_an_upper_bound_says_so_before_it_starts(call: Call, data: Path, tmp_pat
 
 def test_bad_settings(call: Call, data: Path, tmp_path: Path) -> None:
     wrong = {
-        ("--config", "nothing"): "no such settings; give a .toml file, or one of",
+        ("--config", "nothing"): "is neither a file nor a config; give a .toml file, or one of",
         ("--set", "training.step=3"): "training",
         ("--set", "training.steps=many"): "steps",
         ("--set", "training.steps"): "training.steps",
@@ -250,7 +250,7 @@ def test_bad_settings(call: Call, data: Path, tmp_path: Path) -> None:
             "small",
             "--set",
             "method.critic.norm=batch",
-        ): "batch normalisation ties the slices of a batch together",
+        ): "batch normalisation couples the slices of a batch",
         ("--config", "small", "--set", "method.objective.distance=l3"): "l1, l2",
         ("--set", "placement.rows=190"): "both sides must be multiples of 16",
         ("--device", "gpu"): "allowed: auto, cpu",
@@ -258,11 +258,11 @@ def test_bad_settings(call: Call, data: Path, tmp_path: Path) -> None:
         ("--set", "method.annotator=a"): "unknown setting method.annotator",
         ("--set", "method.name=supervised"): "method",
         ("--config", "supervised", "--set", 'method.annotator=""'): "method.annotator",
-        ("--resume",): "holds no run",
-        ("--resume", "--config", "demo"): "only --steps may change",
+        ("--resume",): "contains no run",
+        ("--resume", "--config", "demo"): "--config and --set do not apply with --resume",
     }
     for arguments, message in wrong.items():
-        code, said = call("train", "--data", data, "--run", tmp_path / "run", "--cache", tmp_path / "cache", *arguments)
+        code, said = call("train", data, "--run", tmp_path / "run", "--cache", tmp_path / "cache", *arguments)
         assert (code, said.count("\n")) == (2, 1), said
         assert message in said
         assert not (tmp_path / "run").exists(), arguments
@@ -270,7 +270,7 @@ def test_bad_settings(call: Call, data: Path, tmp_path: Path) -> None:
 
 def test_a_broken_settings_file(call: Call, data: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("[training\nsteps = 3")
-    code, said = call("train", "--data", data, "--run", tmp_path / "run", "--config", tmp_path / "mine.toml")
+    code, said = call("train", data, "--run", tmp_path / "run", "--config", tmp_path / "mine.toml")
     assert (code, said.count("\n")) == (2, 1)
     assert "mine.toml" in said
 
@@ -278,7 +278,7 @@ def test_a_broken_settings_file(call: Call, data: Path, tmp_path: Path) -> None:
 def test_a_run_that_is_there_stays_as_it_is(call: Call, data: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run/weights.safetensors").write_text("weeks of work")
-    code, said = call("train", "--data", data, "--run", tmp_path / "run", *TINY)
+    code, said = call("train", data, "--run", tmp_path / "run", *TINY)
     assert (code, said.count("\n")) == (2, 1)
     assert "--resume" in said
     assert (tmp_path / "run/weights.safetensors").read_text() == "weeks of work"
@@ -288,7 +288,7 @@ def test_a_run_that_is_there_stays_as_it_is(call: Call, data: Path, tmp_path: Pa
 def test_no_data(call: Call, tmp_path: Path, weights: Path, command: str) -> None:
     more = ("--run", tmp_path / "run") if command == "train" else ("--weights", weights, "-o", tmp_path / "run")
     for folder, message in ((tmp_path / "nowhere", "no such folder"), (tmp_path, "has neither slices.csv nor")):
-        code, said = call(command, "--data", folder, *more)
+        code, said = call(command, folder, *more)
         assert (code, said.count("\n")) == (2, 1)
         assert message in said
         assert not (tmp_path / "run").exists()
@@ -297,7 +297,7 @@ def test_no_data(call: Call, tmp_path: Path, weights: Path, command: str) -> Non
 @pytest.mark.parametrize("command", ["evaluate", "predict"])
 def test_bad_weights(call: Call, data: Path, tmp_path: Path, weights: Path, command: str) -> None:
     bad = tmp_path / "bad.safetensors"
-    arguments = ("--data", data) if command == "evaluate" else (data / "images",)
+    arguments = (data,) if command == "evaluate" else (data / "images",)
     for content, message in ((None, "no such file"), (weights.read_bytes()[:-9], "is not a whole safetensors file")):
         if content:
             bad.write_bytes(content)
@@ -312,7 +312,7 @@ def test_bad_predictions(call: Call, data: Path, tmp_path: Path, weights: Path) 
     (tmp_path / "file").write_text("in the way")
     for arguments, message in (
         ((tmp_path / "nowhere",), "no such file or folder"),
-        ((tmp_path / "empty",), "holds nothing that can be read"),
+        ((tmp_path / "empty",), "holds nothing readable"),
         ((data / "images", "--threshold", "2"), "allowed: above 0 and up to 1"),
         ((data / "images", "--device", "gpu"), "allowed: auto, cpu"),
         ((), "Missing argument"),
@@ -364,7 +364,7 @@ def test_a_slice_without_lung_is_exit_code_one(call: Call, tmp_path: Path) -> No
     code, said = call("lungs", tmp_path / "raw", "-o", tmp_path / "out")
     assert code == 1
     assert said.splitlines()[0].startswith(f"{tmp_path / 'raw/belly.png'}: no lung found")
-    assert "lungs found in 1 slices, in 1 none could be found" in said
+    assert "lungs found in 1 slices, 1 failed" in said
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"chest_lungs.png", "lungs.png"}
     assert call("lungs", tmp_path / "raw/chest.png", "-o", tmp_path / "other")[0] == 0
 
@@ -384,20 +384,18 @@ def test_bad_phantoms(call: Call, tmp_path: Path) -> None:
 
 def test_a_resolution_that_is_none(call: Call, data: Path, weights: Path, tmp_path: Path) -> None:
     for resolution in ("0", "-3", "8000"):
-        code, said = call(
-            "evaluate", "--data", data, "--weights", weights, "--resolution", resolution, "-o", tmp_path / "out"
-        )
+        code, said = call("evaluate", data, "--weights", weights, "--resolution", resolution, "-o", tmp_path / "out")
         assert (code, said.count("\n")) == (2, 1), said
         assert not (tmp_path / "out").exists()
 
 
 def test_fewer_steps_than_done(call: Call, data: Path, tmp_path: Path) -> None:
     arguments = ("--run", tmp_path / "run", "--cache", tmp_path / "cache", "--device", "cpu")
-    code, said = call("train", "--data", data, *arguments, *TINY, "--steps", "2")
+    code, said = call("train", data, *arguments, *TINY, "--steps", "2")
     assert code == 0, said
     code, said = call("train", "--resume", *arguments[:4], "--steps", "1")
     assert (code, said.count("\n")) == (2, 1), said
-    assert "stands at step 2" in said
+    assert "is at step 2, after the last step 1" in said
     assert "steps = 2" in (tmp_path / "run/settings.toml").read_text()
 
 
@@ -412,3 +410,23 @@ def test_unknown_commands_and_options(call: Call) -> None:
     for arguments in (("segment",), ("train", "--epochs", "3")):
         code, said = call(*arguments)
         assert (code, said.count("\n")) == (2, 1), said
+
+
+def test_images_of_12_bits_are_refused_wherever_they_are_read(
+    call: Call, data: Path, tmp_path: Path, weights: Path
+) -> None:
+    for path in sorted((data / "images").iterdir())[::2]:  # a part of the files
+        grey = np.asarray(Image.open(path)).astype(np.uint16)
+        Image.fromarray(grey * 4).save(path)
+    commands = (
+        ("train", data, "--run", tmp_path / "run", "--config", "demo", "--cache", tmp_path / "cache"),
+        ("evaluate", data, "--weights", weights, "-o", tmp_path / "evaluation"),
+    )
+    for command in commands:
+        code, said = call(*command)
+        assert code == 2
+        assert "slices.csv line" in said
+        assert "16 bit, but its values are from" in said
+    code, said = call("predict", data / "images", "-o", tmp_path / "out", "--weights", weights)
+    assert code == 1
+    assert said.count("16 bit, but its values are from") == len(list((data / "images").iterdir())) // 2

@@ -35,15 +35,14 @@ def test_from_a_phantom_to_predictions(tmp_path: Path, settings: Path) -> None:
     data, trained, out = tmp_path / "phantom", tmp_path / "run", tmp_path / "predicted"
     drawn = run("phantom", data, "--normal", 9, "--lesion", 9, "--size", 64)
     assert drawn.returncode == 0, drawn.stderr
-    done = run(
-        "train", "--config", settings, "--data", data, "--run", trained, "--cache", tmp_path / "cache", "--threads", 1
-    )
+    done = run("train", data, "--config", settings, "--run", trained, "--cache", tmp_path / "cache", "--threads", 1)
     assert done.returncode == 0, done.stderr
     assert "step 6/6" in done.stderr
     weights = trained / "weights.safetensors"
-    judged = run("evaluate", "--weights", weights, "--data", data, "--split", "train", "--resolution", 64)
-    assert judged.returncode == 0, judged.stderr
-    assert "| opening | a |" in judged.stdout
+    evaluated = run("evaluate", data, "--weights", weights, "--split", "train", "--resolution", 64)
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert "| opening |" in evaluated.stdout
+    assert "against annotator a" in evaluated.stdout
     assert (trained / "evaluation-train/metrics.json").is_file()
     found = run("predict", data / "images", "-o", out, "--weights", weights)
     assert found.returncode == 0, found.stderr
@@ -56,7 +55,7 @@ def test_from_a_phantom_to_predictions(tmp_path: Path, settings: Path) -> None:
 
 def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path: Path, settings: Path, phantom_folder: Path) -> None:
     trained = tmp_path / "run"
-    arguments = ("--config", settings, "--data", phantom_folder, "--run", trained, "--cache", tmp_path / "cache")
+    arguments = (phantom_folder, "--config", settings, "--run", trained, "--cache", tmp_path / "cache")
     process = subprocess.Popen(
         [*COMMAND, "train", *map(str, arguments), "--steps", "100000", "--threads", "1"],
         stderr=subprocess.PIPE,

@@ -1,84 +1,88 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+import torch
 
-from lesionsplit.engines import export as exporting
-from lesionsplit.engines.base import Format, Stamp
-from lesionsplit.engines.export import run_file
-from lesionsplit.images import Float
-from lesionsplit.model import Model, digest
+from lesionsplit.models import open_engine
+from lesionsplit.models.model import Model, digest
+from lesionsplit.models.onnx_engine import OnnxEngine
 
 Call = Callable[..., tuple[int, str]]
+TORCH = f"torch {torch.__version__} on cpu"
 
 
 @pytest.fixture
-def openvino() -> None:
-    import sys
-
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # as `engines.base.package` has it
-    pytest.importorskip("openvino")
-
-
-def test_a_file_is_written(call: Call, weights: Path, tmp_path: Path, openvino: None) -> None:
-    out = tmp_path / "made" / "tiny.xml"
-    code, said = call("export", weights, "--format", "openvino", "-o", out, "--threads", 1)
-    assert code == 0
-    assert f"written to {out}; differs from torch by at most" in said
-    assert {one.name for one in out.parent.iterdir()} == {"tiny.xml", "tiny.bin"}
-    stamp = run_file(out).stamp
-    assert (stamp.card, stamp.weights, stamp.precision) == (Model.load(weights).card, digest(weights), "fp32")
+def exported(call: Call, weights: Path, tmp_path: Path) -> Path:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    out = tmp_path / "made" / "tiny.onnx"
+    code, said = call("export", weights, "-o", out, "--threads", 1)
+    assert code == 0, said
+    assert said.startswith(f"written to {out}; differs from PyTorch by at most ")
+    assert list(out.parent.iterdir()) == [out]
+    return out
 
 
-@pytest.fixture
-def broken(card: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A quantiser after which a network sees nothing anywhere: its scores are 0."""
-
-    def quantise(path: Path, small: Path, kind: Format, canvases: Float, stamp: Stamp) -> None:
-        model = Model(stamp.card, stamp.card.method.build_network())  # untrained: changes nothing
-        exporting.openvino.save(exporting.trace(model), stamp, small)
-        assert canvases.shape[1:] == (1, *stamp.card.placement.canvas)
-
-    monkeypatch.setattr(exporting.int8, "quantise", quantise)
+def test_the_file_is_of_the_weights(exported: Path, weights: Path) -> None:
+    card = OnnxEngine(exported).export_card
+    assert (card.card, card.weights) == (Model.load(weights).card, digest(weights))
 
 
-def test_integers_that_lose_too_much_are_refused(
-    call: Call, weights: Path, tmp_path: Path, phantom_folder: Path, openvino: None, broken: None
-) -> None:
-    out = tmp_path / "tiny.xml"
-    given = ("export", weights, "--format", "openvino", "-o", out, "--int8", "--data", phantom_folder, "--threads", 1)
-    code, said = call(*given)
-    assert code == 2
-    last = said.splitlines()[-1]
-    assert "falls by" in last
-    assert "where 0.005 is allowed; nothing is written" in last
-    assert not list(tmp_path.iterdir())
-    code, said = call(*given, "--allow-loss")
-    assert code == 0
-    assert "average precision on val against" in said
-    assert run_file(out).stamp.precision == "int8"
+def test_default_is_the_weights_in_the_package(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[tuple[str, str, Path]] = []
 
+    def write(model: Model, sha: str, path: Path) -> float:
+        found.append((model.card.threshold_from, sha, path))
+        return 0.0
 
-def test_integers_need_normal_slices(call: Call, weights: Path, tmp_path: Path) -> None:
-    code, said = call("export", weights, "--format", "onnx", "-o", tmp_path / "a.onnx", "--int8")
-    assert (code, len(said.splitlines())) == (2, 1)
-    assert "--int8 needs --data" in said
-    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr("lesionsplit.models.export.export", write)
+    assert call("export", "default", "-o", tmp_path / "a.onnx")[0] == 0
+    assert found == [(Model.load().card.threshold_from, digest(), tmp_path / "a.onnx")]
 
 
 def test_a_wrong_name_is_one_line(call: Call, weights: Path, tmp_path: Path) -> None:
-    code, said = call("export", weights, "--format", "onnx", "-o", tmp_path / "a.xml")
-    assert (code, len(said.splitlines())) == (2, 1)
-    assert "must be called NAME.onnx" in said
+    code, said = call("export", weights, "-o", tmp_path / "a.xml")
+    assert (code, said) == (2, f"lesionsplit: {tmp_path / 'a.xml'}: an exported file must be called NAME.onnx\n")
+    assert not list(tmp_path.iterdir())
 
 
-def test_real_integers(weights: Path, tmp_path: Path, phantom_folder: Path, call: Call, openvino: None) -> None:
-    pytest.importorskip("nncf", reason="int8 comes with lesionsplit[int8]")
-    out = tmp_path / "tiny.xml"
-    given = ("--int8", "--data", phantom_folder, "--allow-loss", "--threads", 1)
-    code, said = call("export", weights, "--format", "openvino", "-o", out, *given)
-    assert code == 0, said
-    assert run_file(out).stamp.precision == "int8"
-    assert b'element_type="i8"' in out.read_bytes()
+def test_what_runs_the_network_is_in_the_manifest(
+    call: Call, exported: Path, weights: Path, tmp_path: Path, make: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --engine onnx, and with an exported file, ONNX Runtime runs the network."""
+    monkeypatch.setattr(open_engine, "user_cache_path", lambda *_, **__: tmp_path / "cache")
+    make.make_nifti(tmp_path / "ct.nii.gz", make.chest((48, 40, 6)).hu, affine=make.affine_of((8, 8, 20)))
+    onnx = f"onnxruntime {version('onnxruntime')}, fp32"
+    for name, given, engine in (
+        ("a", ("--weights", weights), TORCH),
+        ("b", ("--weights", weights, "--engine", "torch"), TORCH),
+        ("c", ("--weights", weights, "--engine", "onnx"), onnx),
+        ("d", ("--weights", exported), onnx),
+    ):
+        arguments = ("--write", "numbers", "--lung-method", "thresholds", "--device", "cpu", "--threads", 1)
+        code, said = call("predict", tmp_path / "ct.nii.gz", "-o", tmp_path / name, *given, *arguments)
+        assert code == 0, said
+        assert json.loads((tmp_path / name / "ct" / "manifest.json").read_text())["engine"] == engine
+        assert (tmp_path / "cache").exists() == (name in "cd")
+    assert len(list((tmp_path / "cache/engines").glob("*.onnx"))) == 1
+
+
+def test_slices_too_are_predicted_by_the_engine_asked_for(
+    call: Call, weights: Path, phantom_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    found: list[str] = []
+    infer = OnnxEngine.infer
+    monkeypatch.setattr(OnnxEngine, "infer", lambda self, images: found.append(self.name) or infer(self, images))
+    monkeypatch.setattr(open_engine, "user_cache_path", lambda *_, **__: tmp_path / "cache")
+    image = min(phantom_folder.rglob("*.png"))
+    for engine, batches in (("torch", 0), ("onnx", 2)):  # two: the comparison with PyTorch, and the prediction
+        code, said = call("predict", image, "--weights", weights, "--engine", engine, "-o", tmp_path / engine)
+        assert code == 0, said
+        assert len(found) == batches

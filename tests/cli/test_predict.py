@@ -9,8 +9,11 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
+
+from lesionsplit.cli import console
 
 Call = Callable[..., tuple[int, str]]
 
@@ -48,7 +51,7 @@ def test_hounsfield_ranges_can_be_set(predict: Call, ct: Path, tmp_path: Path) -
     assert glass[0] != glass[1]
     code, said = predict(*common, "-o", tmp_path / "c", "--ground-glass", "-300", "-700")
     assert (code, said.count("\n")) == (2, 1)
-    assert "lower end comes first" in said
+    assert "allowed: a lower end below the upper end" in said
 
 
 def test_raw_slices_go_through_lungs_first(predict: Call, tmp_path: Path, make: ModuleType) -> None:
@@ -107,4 +110,101 @@ def test_one_volume_that_is_refused_is_exit_code_one_and_one_line_of_it(
     code, said = predict(ct, flat, "-o", tmp_path / "out", "--lung-method", "thresholds", "--write", "lesion")
     assert code == 1
     assert said.count(f"{flat}") == 1
-    assert "1 predicted, 1 could not be read" in said
+    assert "1 predicted, 1 failed" in said
+
+
+def test_quiet_leaves_failures_and_results(
+    predict: Call, call: Call, ct: Path, tmp_path: Path, make: ModuleType
+) -> None:
+    flat = make.make_nifti(tmp_path / "flat.nii", np.zeros((20, 20, 4), np.int16))
+    common = ("-o", tmp_path / "out", "--lung-method", "thresholds", "--write", "lesion")
+    code, said = call("-q", "predict", ct, flat, *common)
+    console.console.quiet = False
+    assert code == 1
+    assert "every voxel is 0" in said
+    assert "lesion mL" in said
+    assert "1 predicted" not in said
+
+
+def test_without_a_folder_results_go_beside_the_call(
+    predict: Call, ct: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert predict(ct, "--lung-method", "thresholds", "--write", "lesion")[0] == 0
+    assert Path("ct-lesionsplit/ct/lesion.nii.gz").is_file()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--lung-method", "lungmask"), "--lung-method applies to volumes only"),
+        (("--lobes", "nowhere"), "--lobes applies to volumes only"),
+        (("--write", "seg"), "--write applies to volumes only"),
+        (("--deidentify",), "--deidentify applies to volumes only"),
+        (("--omit-empty-frames",), "--omit-empty-frames applies to volumes only"),
+        (("--force",), "--force applies to volumes only"),
+        (("--ground-glass", "-700", "-300"), "--ground-glass and --consolidation apply to volumes only"),
+    ],
+)
+def test_options_that_images_have_no_use_for_are_errors(
+    more: tuple[str, ...], message: str, predict: Call, tmp_path: Path, phantom_folder: Path
+) -> None:
+    code, said = predict(phantom_folder / "images" / "lesion_1.png", "-o", tmp_path / "out", *more)
+    assert (code, said.count("\n")) == (2, 1), said
+    assert message in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_empty_frames_are_left_out_where_asked(predict: Call, tmp_path: Path, make: ModuleType) -> None:
+    make.make_series(tmp_path / "series", (48, 40, 6), spacing=(8.0, 8.0, 20.0))
+    common = (tmp_path / "series", "--lung-method", "thresholds", "--write", "seg")
+    assert predict(*common, "-o", tmp_path / "all")[0] == 0
+    assert predict(*common, "-o", tmp_path / "some", "--omit-empty-frames")[0] == 0
+    sizes = [
+        int(pydicom.dcmread(tmp_path / out / "series" / "segmentation.dcm").NumberOfFrames) for out in ("all", "some")
+    ]
+    assert sizes[1] < sizes[0]
+
+
+def test_an_option_that_no_input_can_use_is_refused_before_anything_is_read(
+    predict: Call, tmp_path: Path, make: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lesionsplit.io.case.Case.read", lambda *_: pytest.fail("it was read"))
+    ct = make.make_itk(tmp_path / "ct.nrrd", make.chest((48, 40, 6)).hu)
+    image = tmp_path / "slice.png"
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(image)
+    for options, message in (
+        (("--write", "seg"), "ct.nrrd: was not read from DICOM, so seg cannot be made of it; allowed here: --write"),
+        (("--omit-empty-frames",), "ct.nrrd: gets no DICOM segmentation, so --omit-empty-frames does not apply"),
+        (("--intensity", "8-bit", "--ground-glass", "-600", "-300"), "ct.nrrd: is not in HU, so --ground-glass"),
+    ):
+        code, said = predict(ct, "-o", tmp_path / "out", *options)
+        assert (code, said.count("\n")) == (2, 1), said
+        assert message in said
+        code, said = predict(ct, image, "-o", tmp_path / "out", *options)
+        assert (code, said.count("\n")) == (2, 2), said
+        assert not (tmp_path / "out").exists()
+
+
+def test_inputs_that_can_use_an_option_are_predicted(predict: Call, tmp_path: Path, make: ModuleType) -> None:
+    ct = make.make_itk(tmp_path / "ct.nrrd", make.chest((48, 40, 6)).hu)
+    make.make_series(tmp_path / "series", (48, 40, 6), spacing=(8.0, 8.0, 20.0))
+    common = ("-o", tmp_path / "out", "--lung-method", "thresholds", "--write", "seg")
+    code, said = predict(ct, tmp_path / "series", *common)
+    assert code == 1
+    assert said.count("was not read from DICOM, so seg cannot be made of it") == 1
+    assert "1 predicted, 1 failed" in said
+    assert (tmp_path / "out/series/segmentation.dcm").is_file()
+
+
+def test_an_object_that_a_series_cannot_get_is_exit_code_two(
+    predict: Call, tmp_path: Path, make: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lesionsplit.pipeline.predictor.find_lungs", lambda *_, **__: pytest.fail("work has begun"))
+    make.make_series(
+        tmp_path / "in", (48, 40, 6), spacing=(8.0, 8.0, 20.0), change=lambda _, data: delattr(data, "StudyInstanceUID")
+    )
+    code, said = predict(tmp_path / "in", "-o", tmp_path / "out", "--write", "seg")
+    assert code == 2
+    assert "6 of 6 slices have no StudyInstanceUID, so seg cannot be made of it" in said

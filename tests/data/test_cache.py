@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lesionsplit.data.cache import prepare
+from lesionsplit.data.cache import PreparedSlices, prepare
 from lesionsplit.data.placement import PlacementSettings
 from lesionsplit.data.table import Table, read_table
 from lesionsplit.errors import DataError
@@ -28,7 +30,7 @@ def data_set(folder: Path, dtype: type = np.uint8) -> Table:
     """Two slices of a square lung each."""
     for number, label in enumerate(("normal", "lesion")):
         image = np.zeros((64, 64), dtype=dtype)
-        image[16:48, 20:44] = (60 + 40 * number) * (np.iinfo(dtype).max // 255)
+        image[16:48, 20:44] = (100 + 40 * number) * (np.iinfo(dtype).max // 255)
         (folder / label).mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / label / "1.png")
     return read_table(folder)
@@ -47,7 +49,7 @@ def test_slices_are_placed_and_counted(tmp_path: Path, phantom: Table) -> None:
 
 def test_the_normalisation_is_of_lung_pixels(tmp_path: Path) -> None:
     prepared = prepare(data_set(tmp_path / "data"), PLACEMENT, folder=tmp_path / "cache")
-    assert prepared.normalisation.mean == pytest.approx(80 / 255)
+    assert prepared.normalisation.mean == pytest.approx(120 / 255)
     assert prepared.normalisation.std == pytest.approx(20 / 255)
 
 
@@ -107,6 +109,18 @@ def test_changed_lungs_rebuild(tmp_path: Path) -> None:
     os.utime(tmp_path / "lungs.png", ns=(1, 1))
     prints.append(prepare(halved, PLACEMENT, folder=tmp_path / "cache").fingerprint)
     assert len(set(prints)) == 3
+
+
+def test_another_slice_of_the_same_size_and_time_in_its_place_is_seen(tmp_path: Path) -> None:
+    table = data_set(tmp_path / "data")
+    image = table.slices[1].image.rename(tmp_path / "image.tif")
+    Image.fromarray(read_grey(image)).save(image)
+    table = replace(table, slices=(table.slices[0], replace(table.slices[1], image=image), *table.slices[2:]))
+    before, facts = prepare(table, PLACEMENT, folder=tmp_path / "cache").fingerprint, image.stat()
+    Image.fromarray(read_grey(image) // 2).save(image)
+    assert image.stat().st_size == facts.st_size
+    os.utime(image, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert prepare(table, PLACEMENT, folder=tmp_path / "cache").fingerprint != before
 
 
 def test_the_fingerprint_is_of_the_data_and_not_of_the_place(tmp_path: Path) -> None:
@@ -175,6 +189,93 @@ def test_a_changed_mask_is_other_data(tmp_path: Path, phantom_folder: Path) -> N
     after = prepare(table, PLACEMENT, annotator="b", folder=tmp_path / "cache")
     assert after.fingerprint != before.fingerprint
     assert len(entries(tmp_path / "cache")) == 1
+
+
+def test_a_full_disk_is_one_line_before_the_first_slice_is_prepared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A memory map of a file without space would end the process with a bus error in the middle."""
+
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    placement = PlacementSettings(rows=1024, columns=1024)
+    with pytest.raises(DataError) as caught:
+        prepare(data_set(tmp_path / "data"), placement, folder=tmp_path / "cache")
+    assert str(caught.value).startswith(f"{tmp_path / 'cache'}{os.sep}")
+    assert str(caught.value).endswith(
+        "images.npy: cannot be written (No space left on device); it needs 2.1 MB: free some space, or choose another "
+        "folder"
+    )
+    assert entries(tmp_path / "cache") == []
+
+
+def change(path: Path, before: bytes, after: bytes) -> None:
+    content = path.read_bytes()
+    assert before in content
+    path.write_bytes(content.replace(before, after, 1))
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("images.npy", Path.unlink),
+        ("images.npy", cut),
+        ("images.npy", flip),
+        ("images.npy", lambda path: path.write_bytes(b"")),
+        ("images.npy", lambda path: change(path, b"False", b"True ")),
+        ("images.npy", lambda path: change(path, b"|u1", b"|b1")),
+        ("outlines.npy", flip),
+        ("outlines.npy", Path.unlink),
+        ("entry.json", cut),
+        ("entry.json", lambda path: path.write_bytes(b"null")),
+        ("entry.json", lambda path: path.write_bytes(b"[" * 100_000)),
+        ("entry.json", lambda path: change(path, b"uint8", b"int64")),
+        ("entry.json", lambda path: change(path, b"[false", b"[3")),
+        ("entry.json", lambda path: change(path, b"[false", b"[true")),
+        ("entry.json", lambda path: change(path, b'"histogram":[0', b'"histogram":[9')),
+        ("entry.json", lambda path: change(path, b'"histogram":[0', b'"histogram":[NaN')),
+        ("entry.json", lambda path: change(path, b'"digest"', b'"other"')),
+    ],
+)
+def test_a_damaged_entry_is_made_again(
+    tmp_path: Path, phantom: Table, name: str, damage: Callable[[Path], object]
+) -> None:
+    table = phantom.supervised_by("a").split("train")
+
+    def prepared() -> PreparedSlices:
+        return prepare(table, PLACEMENT, annotator="a", folder=tmp_path)
+
+    before = prepared()
+    images, normalisation = before.images.copy(), before.normalisation
+    (entry,) = entries(tmp_path)
+    damage(tmp_path / entry / name)
+    after = prepared()
+    np.testing.assert_array_equal(after.images, images)
+    np.testing.assert_array_equal(after.labels, before.labels)
+    assert (after.normalisation, after.fingerprint) == (normalisation, before.fingerprint)
+    assert after.outlines is not None
+    assert entries(tmp_path) == [entry]
+
+
+def test_slices_of_one_grey_cannot_be_normalised(tmp_path: Path) -> None:
+    table = data_set(tmp_path / "data")
+    for row in table:
+        Image.fromarray(np.minimum(np.array(Image.open(row.image)), 90)).save(row.image)
+    with pytest.raises(DataError, match="the lungs of all slices have one and the same grey"):
+        prepare(table, PLACEMENT, folder=tmp_path / "cache")
+    assert entries(tmp_path / "cache") == []
 
 
 PREPARE = """

@@ -41,5 +41,5 @@ def test_a_broken_mask_names_the_row(row: Slice) -> None:
 
 def test_a_normal_slice_has_no_outline(row: Slice) -> None:
     Image.fromarray(np.full((4, 4), 255, dtype=np.uint8)).save(row.masks["a"])
-    with pytest.raises(DataError, match="is labelled normal, but a outlined something"):
+    with pytest.raises(DataError, match="is labelled normal, but the mask of annotator a is not empty"):
         read_mask(replace(row, label="normal"), "a")

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from lesionsplit.data.augment import Augmentation
-from lesionsplit.data.cache import Findings, PreparedSlices
+from lesionsplit.data.cache import CachedTeacherOutputs, PreparedSlices
 from lesionsplit.data.normalise import Normalisation
-from lesionsplit.data.sampling import Sampler, Shuffled, derive_seed
+from lesionsplit.data.sampling import Sampler, Shuffled, Worker, derive_seed
 
 NORMALS, LESIONS = 7, 5
 STILL = Augmentation(flip=False, rotation=0.0, scale=0.0, shift=0.0, gain=0.0, offset=0.0)
@@ -57,7 +57,7 @@ def test_a_draw_depends_on_seed_and_step_alone(slices: PreparedSlices) -> None:
 
 def test_processes_share_a_batch_out(slices: PreparedSlices) -> None:
     whole = Sampler(slices, STILL, batch_size=4, seed=0)
-    parts = [Sampler(slices, STILL, batch_size=4, seed=0, rank=rank, world_size=2) for rank in range(2)]
+    parts = [Sampler(slices, STILL, batch_size=4, seed=0, worker=Worker(rank=rank, world_size=2)) for rank in range(2)]
     for step in (0, 3, 11):
         together = torch.cat([part.draw(step).normal for part in parts])
         assert numbers(together) == numbers(whole.draw(step).normal)
@@ -126,20 +126,20 @@ def test_findings_are_those_of_the_lesion_slices_as_augmented(outlined_slices: P
     """The healthy versions change in grey as their slices do, how sure teachers are does not."""
     assert outlined_slices.outlines is not None
     without = replace(outlined_slices, outlines=None)
-    findings = Findings(chance=outlined_slices.outlines, healthy=outlined_slices.images)
-    taught = replace(without, findings=findings)
+    cached = CachedTeacherOutputs(targets=outlined_slices.outlines, healthy=outlined_slices.images)
+    with_outputs = replace(without, teacher_outputs=cached)
     moving = Augmentation(rotation=20.0, scale=0.2, shift=0.1, gain=0.3, offset=0.1)
     still = Augmentation(rotation=20.0, scale=0.2, shift=0.1, gain=0.0, offset=0.0)
     ours, theirs, grey = (
         Sampler(one, changes, batch_size=3, seed=0)
-        for one, changes in ((taught, moving), (without, moving), (without, still))
+        for one, changes in ((with_outputs, moving), (without, moving), (without, still))
     )
     for step in range(5):
         batch = ours.draw(step)
-        assert batch.taught is not None
+        assert batch.teacher_outputs is not None
         assert torch.equal(batch.images, theirs.draw(step).images)
-        assert torch.equal(batch.taught.healthy, batch.lesion)
-        assert torch.equal(batch.taught.chance, grey.draw(step).lesion)
+        assert torch.equal(batch.teacher_outputs.healthy, batch.lesion)
+        assert torch.equal(batch.teacher_outputs.targets, grey.draw(step).lesion)
 
 
 def test_all_slices_of_a_batch_have_the_normal_ones_first(slices: PreparedSlices) -> None:

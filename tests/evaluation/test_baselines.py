@@ -49,6 +49,27 @@ def test_the_rim_is_not_pulled_down_by_the_outside() -> None:
     assert (score[~lungs] == 0).all()
 
 
+def test_opening_is_what_it_says_window_by_window() -> None:
+    """With nothing of scipy: erosion, dilation and both Gaussian sums over windows of a frame mirrored at its edges."""
+    rng = np.random.default_rng(4)
+    grey = np.kron(rng.random((5, 6)), np.ones((9, 8))).astype(np.float32)
+    grey[::5, ::7] = 1  # thin
+    lungs = rng.random(grey.shape) < 0.6
+
+    def windows(image: np.ndarray, width: int) -> np.ndarray:
+        padded = np.pad(image.astype(np.float64), width // 2, mode="symmetric")
+        return np.lib.stride_tricks.sliding_window_view(padded, (width, width))
+
+    opened = windows(windows(grey, 7).min(axis=(2, 3)), 7).max(axis=(2, 3))
+    brighter = np.where(lungs, np.maximum(opened - np.median(grey[lungs]), 0), 0)
+    weights = np.exp(-(np.arange(-8, 9) ** 2) / (2 * 2.0**2))  # four sigma to each side
+    total, inside = (np.einsum("ijkl,k,l->ij", windows(one, 17), weights, weights) for one in (brighter, lungs))
+    expected = np.where(lungs, total / inside, 0)
+    assert (brighter[lungs] == 0).any()
+    assert expected.max() > 0.1
+    np.testing.assert_allclose(opening(grey, lungs), expected, atol=1e-6)
+
+
 def test_smoothing_is_the_gaussian_mean_over_the_lung_around() -> None:
     """Pixel by pixel, in plain loops; no pixel is beyond the filter's reach."""
     rng = np.random.default_rng(2)

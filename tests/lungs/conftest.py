@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from lesionsplit.volumes.findings import LEFT, RIGHT
+from lesionsplit.volumes.decomposed import LEFT, RIGHT
 from lesionsplit.volumes.scratch import Scratch
 from lesionsplit.volumes.volume import Source, Volume
 

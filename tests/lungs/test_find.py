@@ -17,7 +17,7 @@ from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, orn
 from lesionsplit.errors import DataError, NoLungError, SettingsError
 from lesionsplit.images import as_grey
 from lesionsplit.lungs.find import LungMethod, find_lungs, find_lungs_in_slice
-from lesionsplit.volumes.findings import LEFT, RIGHT
+from lesionsplit.volumes.decomposed import LEFT, RIGHT
 from lesionsplit.volumes.scratch import Scratch
 from lesionsplit.volumes.volume import Source, Volume
 
@@ -114,7 +114,9 @@ def test_an_abdomen_has_no_lung(drawing, scratch: Scratch) -> None:
     below = abdomen.volume.array.copy()
     below[abdomen.truth > 0] = 40
     below[40:60, 50:62] = -1000  # bowel
-    with pytest.raises(DataError, match=r"^chest.nii: no lung found in 3 slices; give CT of the chest, or .*--lungs"):
+    with pytest.raises(
+        DataError, match=r"^chest.nii: no lung found in 3 slices; give a chest CT, or your own lung mask$"
+    ):
         find_lungs(replace(abdomen.volume, array=below), scratch)
 
 
@@ -150,17 +152,17 @@ def test_a_raw_slice_without_lung() -> None:
 def test_what_the_frame_and_the_scan_cut_is_told(drawing, scratch: Scratch) -> None:
     drawn = drawing((2.2, 2.2, 10.0), (110, 144, 12))
     frame, ends = find_lungs(drawn.volume, scratch).notes
-    assert frame == "lungs touch the edge of the frame in 12 of 12 slices: not all of them is there"
-    assert ends == "the scan cuts the lungs at the bottom and top: not all of them is there"
+    assert frame == "lungs touch the edge of the frame in 12 of 12 slices: they are incomplete"
+    assert ends == "the scan cuts the lungs at the bottom and top: they are incomplete"
 
 
 def test_there_is_no_such_device(chest, scratch: Scratch) -> None:
-    with pytest.raises(SettingsError, match="device 'warp' is not to be had"):
+    with pytest.raises(SettingsError, match="device 'warp' is not available"):
         find_lungs(chest.volume, scratch, device="warp")
 
 
 def test_lungmask_needs_weights_and_itself(chest, scratch: Scratch, tmp_path: Path, monkeypatch) -> None:
-    with pytest.raises(DataError, match=r"lungmask: no weights given; .* nothing is downloaded"):
+    with pytest.raises(DataError, match=r"lungmask: no weights given; .* with --lungmask-weights"):
         find_lungs(chest.volume, scratch, using="lungmask")
     weights = tmp_path / "unet.pth"
     with pytest.raises(DataError, match=r"unet.pth: no such file"):

@@ -11,9 +11,9 @@ import safetensors.torch
 import torch
 
 from lesionsplit.errors import WeightsError
-from lesionsplit.lungs.canvas import SIDE
-from lesionsplit.lungs.network import DEFAULT, KEY, LungCard, LungModel, LungNet
-from lesionsplit.model import digest
+from lesionsplit.lungs.network import DEFAULT, WEIGHTS, LungCard, LungModel, LungNet
+from lesionsplit.lungs.resample import SIDE
+from lesionsplit.models.model import digest
 
 CPU = torch.device("cpu")
 
@@ -58,7 +58,9 @@ def test_slices_do_not_see_each_other(weights: Path) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"none.safetensors: no such file; give one that `lesionsplit train-lungs`"):
+    with pytest.raises(
+        WeightsError, match=r"none.safetensors: no such file; give a weights file that `lesionsplit train-lungs`"
+    ):
         LungModel.load(tmp_path / "none.safetensors")
 
 
@@ -72,7 +74,8 @@ def test_a_file_that_is_cut_short(weights: Path) -> None:
     ("card", "message"),
     [
         (None, r"is safetensors but has no card of lesionsplit's lungs"),
-        ({"format": 2}, r"format: .*; is the file from another version of lesionsplit\?"),
+        ({"format": 1}, r"is of format 1, from another version of lesionsplit; this version reads format 3"),
+        ({"format": 2}, r"is of format 2, from another version of lesionsplit; this version reads format 3"),
         ({"mm": 2.0}, r"mm: .*; is the file from another version"),
         ({"colour": 1}, r"unknown setting colour"),
         ({"channels": [2, 4]}, r"the weights do not fit their own card"),
@@ -80,7 +83,7 @@ def test_a_file_that_is_cut_short(weights: Path) -> None:
 )
 def test_a_card_that_does_not_fit(weights: Path, card: dict[str, object] | None, message: str) -> None:
     tensors = safetensors.torch.load_file(weights)
-    metadata = {} if card is None else {KEY: json.dumps({"channels": [2, 3], **card})}
+    metadata = {} if card is None else {WEIGHTS.key: json.dumps({"channels": [2, 3], **card})}
     safetensors.torch.save_file(tensors, weights, metadata=metadata)
     with pytest.raises(WeightsError, match=message):
         LungModel.load(weights)

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pytest
 
 from lesionsplit.lungs.sides import split_sides
-from lesionsplit.volumes.findings import LEFT, RIGHT
+from lesionsplit.volumes.decomposed import LEFT, RIGHT
 
 Bool = npt.NDArray[np.bool_]
 ROWS, COLUMNS = 90, 120

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lesionsplit.lungs.canvas import AIR, SIDE
+from lesionsplit.lungs.resample import AIR, SIDE
 from lesionsplit.lungs.thresholds import body_of, fill_at_ribs, fill_enclosed, threshold_lungs
 
 Bool = npt.NDArray[np.bool_]

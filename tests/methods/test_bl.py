@@ -26,7 +26,7 @@ from lesionsplit.training.checkpoint import load_checkpoint, save_checkpoint
 from lesionsplit.training.loop import running_average
 
 SHAPE = (2, 1, 2, 2)
-AT_ONCE = Optimisation(classifier_first=1)
+AT_ONCE = Optimisation(classifier_warmup_steps=1)
 
 
 def flat(value: float) -> torch.Tensor:
@@ -99,10 +99,10 @@ def test_the_reading_is_the_difference() -> None:
             return torch.full_like(image, 0.25)
 
     images = torch.tensor([0.75, -0.25]).view(2, 1, 1, 1)
-    reading = BlSettings().read(Healer(), images)
+    reading = BlSettings().infer(Healer(), images)
     assert reading.score.flatten().tolist() == [0.25, 0.25]
     assert reading.healthy.flatten().tolist() == [0.25, 0.25]
-    assert BlSettings(heat_map="positive").read(Healer(), images).score.flatten().tolist() == [0.25, 0.0]
+    assert BlSettings(heat_map="positive").infer(Healer(), images).score.flatten().tolist() == [0.25, 0.0]
 
 
 @pytest.mark.parametrize("start", ["random", "identity"])
@@ -117,7 +117,7 @@ def test_a_healthy_version_is_in_the_range_of_slices(start: str) -> None:
 
 
 def test_the_classifier_learns_first_and_alone() -> None:
-    made = method(optimisation=Optimisation(classifier_first=2))
+    made = method(optimisation=Optimisation(classifier_warmup_steps=2))
     network, critic = everything(made.network), everything(made.critic)
     for number in range(2):
         classifier = everything(made.classification.network)
@@ -133,7 +133,7 @@ def test_the_classifier_learns_first_and_alone() -> None:
 
 
 def test_it_is_the_classifier_of_the_class_activation_maps() -> None:
-    made = method(optimisation=Optimisation(classifier_first=3))
+    made = method(optimisation=Optimisation(classifier_warmup_steps=3))
     twin = ClassifierMethod(made.settings.classifier)
     twin.network.load_state_dict(bare(made.classification.network).state_dict())
     twin.setup(Fabric(accelerator="cpu", devices=1))
@@ -156,7 +156,7 @@ def test_once_it_has_learnt_nothing_trains_the_classifier() -> None:
 
 
 def test_the_discriminator_may_learn_more_often() -> None:
-    made = method(optimisation=Optimisation(classifier_first=1, critic_steps=2))
+    made = method(optimisation=Optimisation(classifier_warmup_steps=1, critic_steps=2))
     trained = []
     for number in range(5):
         network = everything(made.network)
@@ -217,7 +217,7 @@ def test_the_step_is_that_of_a_plain_implementation() -> None:
 @pytest.mark.parametrize("pause", [1, 4])
 def test_continued_it_ends_with_the_same_bits(tmp_path: Path, pause: int) -> None:
     """From among the classifier's steps and from after them."""
-    unbroken, first, second = (method(optimisation=Optimisation(classifier_first=2)) for _ in range(3))
+    unbroken, first, second = (method(optimisation=Optimisation(classifier_warmup_steps=2)) for _ in range(3))
 
     def go(made: BlMethod, numbers: range) -> None:
         for number in numbers:
@@ -239,8 +239,8 @@ def test_a_slice_is_read_on_its_own() -> None:
         made.step(batch(number), number)
     made.network.eval()
     images = batch().images
-    together = made.settings.read(made.network, images)
-    alone = made.settings.read(made.network, images[:1])
+    together = made.settings.infer(made.network, images)
+    alone = made.settings.infer(made.network, images[:1])
     torch.testing.assert_close(together.score[:1], alone.score)
     torch.testing.assert_close(together.healthy[:1], alone.healthy)
 
@@ -254,10 +254,10 @@ def test_it_finds_lesions_from_image_labels(tmp_path: Path, phantom: Table) -> N
     torch.manual_seed(1)
     settings = BlSettings(
         network=TranslatorSettings(channels=(8, 12, 16), norm="none", start="identity"),
-        classifier=ClassifierSettings(network=ResNetSettings(width=4, stem="fine"), learning_rate=2e-3, warm_up=5),
+        classifier=ClassifierSettings(network=ResNetSettings(width=4, stem="fine"), learning_rate=2e-3, warmup_steps=5),
         critic=CriticSettings(channels=(8, 12, 16, 16)),
         objective=Objective(closeness=10.0, fidelity=10.0),
-        optimisation=Optimisation(classifier_first=60, learning_rate=1e-3, critic_learning_rate=1e-3),
+        optimisation=Optimisation(classifier_warmup_steps=60, learning_rate=1e-3, critic_learning_rate=1e-3),
     )
     made = settings.build()
     made.setup(Fabric(accelerator="cpu", devices=1))
@@ -270,7 +270,7 @@ def test_it_finds_lesions_from_image_labels(tmp_path: Path, phantom: Table) -> N
     seen = prepare(others, placement, annotator="b", folder=tmp_path / "others")
     images = torch.from_numpy(slices.normalisation.apply(as_float(seen.images))).unsqueeze(1)
     with torch.no_grad():
-        score = settings.read(average.module, images).score.squeeze(1).numpy()
+        score = settings.infer(average.module, images).score.squeeze(1).numpy()
     assert seen.outlines is not None
     inside = np.asarray(seen.images) > 8
     truth = np.asarray(seen.outlines)[inside] >= 128

@@ -44,7 +44,7 @@ def test_a_class_activation_map_by_hand() -> None:
 
 def test_its_mean_is_the_slices_logit() -> None:
     net = network()
-    found = class_activation(net.look(images()), net.head)
+    found = class_activation(net.features(images()), net.head)
     torch.testing.assert_close(found.mean(dim=(1, 2, 3)), net(images()))
 
 
@@ -61,7 +61,7 @@ def test_grad_cam_is_captums(stage: int) -> None:
 
 def test_at_the_last_stage_grad_cam_is_the_positive_side_of_cam() -> None:
     net = network()
-    features = net.look(images())
+    features = net.features(images())
     found, _ = gradient_activation(net, images(), 4)
     pixels = features.shape[-1] * features.shape[-2]
     expected = (class_activation(features, net.head) - net.head.bias).relu() / pixels
@@ -71,30 +71,30 @@ def test_at_the_last_stage_grad_cam_is_the_positive_side_of_cam() -> None:
 def test_maps_are_read_raw() -> None:
     """Enlarged, on one scale for all slices; the chance of CAM, and of Grad-CAM that above none."""
     net = network()
-    reading = CamSettings(network=SMALL).read(net, images())
-    large = F.interpolate(class_activation(net.look(images()), net.head), size=(32, 48), mode="bilinear")
+    reading = CamSettings(network=SMALL).infer(net, images())
+    large = F.interpolate(class_activation(net.features(images()), net.head), size=(32, 48), mode="bilinear")
     torch.testing.assert_close(reading.score, large.sigmoid())
     assert reading.presence is not None
     torch.testing.assert_close(reading.presence, net(images()).sigmoid())
     settings = GradCamSettings(network=SMALL, stage=3)
     evidence, _ = gradient_activation(net, images(), 3)
     large = F.interpolate(evidence * evidence.shape[-1] * evidence.shape[-2], size=(32, 48), mode="bilinear")
-    torch.testing.assert_close(settings.read(net, images()).score, 2 * large.sigmoid() - 1)
-    assert torch.equal(settings.read(net, images()).healthy, images())
+    torch.testing.assert_close(settings.infer(net, images()).score, 2 * large.sigmoid() - 1)
+    assert torch.equal(settings.infer(net, images()).healthy, images())
 
 
 def test_grad_cam_can_be_read_where_nothing_is_differentiated() -> None:
     net = network()
     settings = GradCamSettings(network=SMALL, stage=2)
-    expected = settings.read(net, images()).score
+    expected = settings.infer(net, images()).score
     with torch.inference_mode():
-        torch.testing.assert_close(settings.read(net, images()).score, expected)
+        torch.testing.assert_close(settings.infer(net, images()).score, expected)
 
 
 def test_the_step_is_that_of_a_plain_implementation() -> None:
     def method() -> ClassifierMethod:
         torch.manual_seed(0)
-        made = CamSettings(network=SMALL, warm_up=2, learning_rate=1e-3).build()
+        made = CamSettings(network=SMALL, warmup_steps=2, learning_rate=1e-3).build()
         made.setup(Fabric(accelerator="cpu", devices=1))
         return made
 
@@ -113,7 +113,7 @@ def test_the_step_is_that_of_a_plain_implementation() -> None:
 
 def test_it_learns_which_slices_are_brighter() -> None:
     torch.manual_seed(0)
-    made = CamSettings(network=SMALL, learning_rate=3e-3, warm_up=5).build()
+    made = CamSettings(network=SMALL, learning_rate=3e-3, warmup_steps=5).build()
     made.setup(Fabric(accelerator="cpu", devices=1))
     normal, lesion = torch.rand(4, 1, 32, 32) * 0.5, torch.rand(4, 1, 32, 32) * 0.5
     lesion[:, :, 8:16, 16:28] += 0.5

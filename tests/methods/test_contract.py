@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any, get_args
@@ -13,30 +14,34 @@ import torch
 from PIL import Image
 
 from lesionsplit.data.augment import Augmentation
-from lesionsplit.data.lungs import read_slice
+from lesionsplit.data.lung_slice import read_slice
 from lesionsplit.data.placement import PlacementSettings
 from lesionsplit.data.table import read_table
+from lesionsplit.errors import SettingsError
+from lesionsplit.inference.predictor import SlicePredictor
 from lesionsplit.methods.base import supervision
 from lesionsplit.methods.table import AnyMethod
-from lesionsplit.model import Model
-from lesionsplit.predictor import Predictor
-from lesionsplit.run import Run, RunSettings, TrainingSettings
+from lesionsplit.models.model import Model
+from lesionsplit.runtime import Runtime
 from lesionsplit.settings import from_table, to_table
-from lesionsplit.training.train import train
+from lesionsplit.training.run import Run, RunSettings, TrainingSettings
+from lesionsplit.training.train import train_run
 
 METHODS = {str(kind.__struct_config__.tag): kind for kind in get_args(AnyMethod)}
 EARLY = 2
 """Steps after which everything that a method does later has begun."""
 
 SOON = {
-    "warm_up": EARLY,
-    "critic_first": EARLY,
+    "steps": EARLY,
+    "warmup_steps": EARLY,
+    "critic_warmup_steps": EARLY,
     "critic_steps": 1,
     "critic_long": EARLY,
-    "classifier_first": EARLY,
-    "after": EARLY,
-    "growing": 1,
-    "every": 1,
+    "classifier_warmup_steps": EARLY,
+    "start_step": EARLY,
+    "transplant_from_step": 1,
+    "ramp_steps": 1,
+    "update_every": 1,
 }
 
 
@@ -78,7 +83,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, phantom_folder: Path) -> d
     folder = tmp_path_factory.mktemp("contract")
     runs = {name: Run.create(folder / name, settings(name)) for name in METHODS}
     for run in runs.values():
-        assert train(run, phantom_folder, cache=folder / "cache", threads=1).finished
+        assert train_run(run, phantom_folder, cache=folder / "cache", runtime=Runtime(threads=1)).finished
     return runs
 
 
@@ -90,7 +95,7 @@ def name(request: pytest.FixtureRequest) -> str:
 def test_scores_are_raw_and_on_one_scale(name: str, trained: dict[str, Run], phantom_folder: Path) -> None:
     rows = list(read_table(phantom_folder))[:4]
     for row, found in zip(
-        rows, Predictor.load(trained[name].weights).predict_stream(map(read_slice, rows)), strict=True
+        rows, SlicePredictor.load(trained[name].weights).predict_stream(map(read_slice, rows)), strict=True
     ):
         lungs = read_slice(row).lungs
         assert found.score.shape == lungs.shape == found.healthy.shape
@@ -107,7 +112,7 @@ def test_a_slice_is_scored_alone(name: str, trained: dict[str, Run], phantom_fol
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(3, 1, 32, 48, generator=generator) * 2 - 1
     with torch.inference_mode():
-        together, alone = model.read(images), model.read(images[1:2])
+        together, alone = model.infer(images), model.infer(images[1:2])
     torch.testing.assert_close(together.score[1:2], alone.score, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(together.healthy[1:2], alone.healthy, rtol=1e-4, atol=1e-5)
 
@@ -119,15 +124,17 @@ def test_it_is_what_it_was_when_it_is_loaded(name: str, trained: dict[str, Run],
     assert again.card == model.card
     images = torch.rand(2, 1, 32, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.inference_mode():
-        assert torch.equal(again.read(images).score, model.read(images).score)
+        assert torch.equal(again.infer(images).score, model.infer(images).score)
 
 
 def test_a_run_that_was_stopped_ends_with_the_same_bits(
     name: str, trained: dict[str, Run], phantom_folder: Path, tmp_path: Path
 ) -> None:
     cache = trained[name].folder.parent / "cache"
-    train(Run.create(tmp_path / "run", settings(name, steps=3)), phantom_folder, cache=cache, threads=1)
-    train(Run.open(tmp_path / "run", steps=5), phantom_folder, cache=cache, threads=1)
+    train_run(
+        Run.create(tmp_path / "run", settings(name, steps=3)), phantom_folder, cache=cache, runtime=Runtime(threads=1)
+    )
+    train_run(Run.open(tmp_path / "run", steps=5), phantom_folder, cache=cache, runtime=Runtime(threads=1))
     assert_same_weights(tmp_path / "run" / "weights.safetensors", trained[name].weights)
 
 
@@ -141,7 +148,7 @@ def test_no_mask_reaches_what_is_not_called_supervised(
         for path in (*row.masks.values(), *([row.healthy] if row.healthy else [])):
             Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
     run = Run.create(tmp_path / "run", settings(name))
-    train(run, poisoned, cache=tmp_path / "cache", threads=1)
+    train_run(run, poisoned, cache=tmp_path / "cache", runtime=Runtime(threads=1))
     method = trained[name].settings.method
     if method.annotator is None:
         assert supervision(method) == "image labels only"
@@ -153,12 +160,14 @@ def test_no_mask_reaches_what_is_not_called_supervised(
 
 
 def test_it_says_what_canvas_it_needs(name: str) -> None:
-    method = settings(name).method
-    if method.stride > 1:
-        with pytest.raises(Exception, match=f"must be multiples of {method.stride}"):
-            replace_placement(settings(name), rows=32 + method.stride // 2)
-    else:
+    stride = settings(name).method.network.stride
+    if stride == 1:
         assert replace_placement(settings(name), rows=33).placement.rows == 33
+        return
+    rows = 32 + stride // 2
+    message = f"placement: is {rows} x 48 pixels; with this network both sides must be multiples of {stride}"
+    with pytest.raises(SettingsError, match=f"^{re.escape(message)}$"):
+        replace_placement(settings(name), rows=rows)
 
 
 def replace_placement(run: RunSettings, **changes: int) -> RunSettings:

@@ -61,18 +61,22 @@ def test_p_may_differ_between_the_two() -> None:
     assert terms["fidelity"].item() == pytest.approx(0.1)
 
 
-def test_the_objective_minds_edges_if_asked_to() -> None:
-    plain = objective(BATCH, NORMAL, LESION, Mean(), Objective())
+def test_edge_weighting_applies_to_equations_1_and_2() -> None:
+    step = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(2, 1, 4, 4)
+    nothing = Decomposition(healthy=torch.zeros_like(step), lesion=torch.zeros_like(step))
+    terms = objective(Batch(step, step), nothing, nothing, Mean(), Objective(edge_weighting=True))
+    assert terms["reconstruction"].item() == pytest.approx((4 + 1) / 4)  # the pixel at the step counts four times
+    assert terms["fidelity"].item() == pytest.approx((4 + 1) / 4)
     flat = objective(BATCH, NORMAL, LESION, Mean(), Objective(edge_weighting=True))
-    assert flat["fidelity"].item() == pytest.approx(plain["fidelity"].item())  # a flat image has no edge
+    assert flat["fidelity"].item() == pytest.approx(0.1)  # a flat image has no edge
 
 
 def test_lesion_slices_alone_may_be_judged() -> None:
-    terms = objective(BATCH, NORMAL, LESION, Mean(), Objective(judged="lesion"))
+    terms = objective(BATCH, NORMAL, LESION, Mean(), Objective(critic_inputs="lesion"))
     assert terms["adversarial"].item() == pytest.approx(-0.3)
 
 
-def test_without_a_weight_the_critic_is_not_asked() -> None:
+def test_without_a_weight_the_critic_is_not_called() -> None:
     def critic(_: torch.Tensor) -> torch.Tensor:
         raise AssertionError
 
@@ -90,15 +94,17 @@ def test_edges_may_count_more() -> None:
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        ("lesion", [0.5, 0.0, 0.0]),
-        ("lesion-rescaled", [0.75, 0.5, 0.35]),
-        ("residual", [0.35, 0.1, 0.05]),
-        ("residual-positive", [0.35, 0.0, 0.05]),
+        ("lesion", [0.5, 0.0, 0.0, 1.0, 0.0]),
+        ("lesion-rescaled", [0.75, 0.5, 0.35, 1.0, 0.0]),
+        ("residual", [0.35, 0.1, 0.05, 1.05, 0.05]),
+        ("residual-positive", [0.35, 0.0, 0.05, 1.0, 0.0]),
     ],
 )
 def test_heat_maps(kind: str, expected: list[float]) -> None:
-    image = torch.tensor([0.9, -0.1, 0.3])
-    parts = Decomposition(healthy=torch.tensor([0.2, 0.1, 0.2]), lesion=torch.tensor([0.5, 0.0, -0.3]))
+    image = torch.tensor([0.9, -0.1, 0.3, 1.0, -1.0])  # the last two lead beyond 0 and 1
+    parts = Decomposition(
+        healthy=torch.tensor([0.2, 0.1, 0.2, -1.1, -0.9]), lesion=torch.tensor([0.5, 0.0, -0.3, 1.2, -1.2])
+    )
     torch.testing.assert_close(heat_map(image, parts, kind), torch.tensor(expected))  # type: ignore[arg-type]
 
 
@@ -114,9 +120,9 @@ def method(**changes: object) -> DecompositionMethod:
     return made
 
 
-def batch() -> Batch:
+def batch(of_each: int = 2) -> Batch:
     torch.manual_seed(1)
-    return Batch(torch.rand(2, 1, 16, 16) - 0.5, torch.rand(2, 1, 16, 16) - 0.5)
+    return Batch(torch.rand(of_each, 1, 16, 16) - 0.5, torch.rand(of_each, 1, 16, 16) - 0.5)
 
 
 def copy(module: nn.Module) -> list[torch.Tensor]:
@@ -137,6 +143,33 @@ def test_a_step_trains_critic_and_network() -> None:
     assert changed(critic, made.critic)
 
 
+@pytest.mark.parametrize("critic_inputs", ["all", "lesion"])
+def test_steps_of_the_critic_raise_its_rating_of_normal_slices_above_that_of_healthy_versions(
+    critic_inputs: str,
+) -> None:
+    """Equation 3; the network is not trained meanwhile."""
+    made = method(
+        objective=Objective(critic_inputs=critic_inputs, penalty=0.0),  # type: ignore[arg-type]
+        optimisation=Optimisation(critic_warmup_steps=1000, critic_learning_rate=1e-3),
+    )
+    data = batch()
+    with torch.no_grad():
+        healthy = made.network(data.images).healthy
+        fake = healthy if critic_inputs == "all" else healthy[2:]
+
+    def ratings() -> tuple[float, float]:
+        with torch.no_grad():
+            return made.critic(data.normal).mean().item(), made.critic(fake).mean().item()
+
+    of_normal, of_fake = ratings()
+    term = made.step(data, 0)["critic"].item()
+    assert term == pytest.approx(of_fake - of_normal, abs=1e-6)
+    for number in range(1, 60):
+        made.step(data, number)
+    gap = ratings()[0] - ratings()[1]
+    assert gap > of_normal - of_fake + 0.05
+
+
 def test_the_networks_loss_does_not_train_the_critic() -> None:
     made = method()
     made.step(batch(), 0)
@@ -146,7 +179,7 @@ def test_the_networks_loss_does_not_train_the_critic() -> None:
 
 
 def test_the_critic_may_go_first_and_more_often() -> None:
-    made = method(optimisation=Optimisation(critic_first=2, critic_steps=3))
+    made = method(optimisation=Optimisation(critic_warmup_steps=2, critic_steps=3))
     trained = []
     for number in range(9):
         before = copy(made.network)
@@ -166,7 +199,7 @@ def test_no_adversarial_weight_means_no_critic() -> None:
 def test_the_step_is_the_loss_of_a_plain_implementation() -> None:
     """One network step against the same written without any of our pieces."""
     made, twin = method(), method()
-    data = batch()
+    data = batch(of_each=3)
     made.step(data, 0)
     # The twin's critic is set to what the step's critic became, since it is trained first.
     twin.critic.load_state_dict(made.critic.state_dict())
@@ -174,7 +207,7 @@ def test_the_step_is_the_loss_of_a_plain_implementation() -> None:
     healthy, lesion = twin.network(images)
     loss = (
         100 * (images - healthy - lesion).abs().mean()
-        + 100 * (data.normal - healthy[:2]).abs().mean()
+        + 100 * (data.normal - healthy[:3]).abs().mean()
         - 0.01 * twin.critic(healthy).mean()
     )
     optimizer = torch.optim.Adam(twin.network.parameters(), lr=2e-4, betas=(0.9, 0.999))

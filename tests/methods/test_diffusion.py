@@ -24,16 +24,16 @@ from lesionsplit.methods.diffusion import (
     counterfactual,
     draw_conditions,
     draw_levels,
+    follow,
     guided,
     heat_map,
     noise_fields,
     one_step,
-    walk,
 )
 from lesionsplit.networks.denoiser import Condition, DenoiserSettings
 from lesionsplit.synthesis.fields import lungs_of
 
-SETTINGS = DiffusionSettings(network=DenoiserSettings(channels=(8, 12), embedding=8), warm_up=2)
+SETTINGS = DiffusionSettings(network=DenoiserSettings(channels=(8, 12), embedding=8), warmup_steps=2)
 NORMAL, LESION, NONE = Condition.NORMAL, Condition.LESION, Condition.NONE
 
 
@@ -117,19 +117,19 @@ def test_a_counterfactual_moves_from_one_distribution_to_the_other() -> None:
 
 def test_no_way_is_no_change() -> None:
     clean = torch.randn(1, 1, 4, 4)
-    assert torch.equal(walk(gaussian({}, {}), clean, [0.3], NONE), clean)
+    assert torch.equal(follow(gaussian({}, {}), clean, [0.3], NONE), clean)
 
 
 class Telling(nn.Module):
     """A denoiser that answers with the condition that it is told."""
 
-    def forward(self, *asked: Tensor) -> Tensor:
-        noisy, _, _, condition = asked
+    def forward(self, *inputs: Tensor) -> Tensor:
+        noisy, _, _, condition = inputs
         return condition.view(-1, 1, 1, 1).float().expand_as(noisy)
 
 
 def test_guidance_overstates_the_condition() -> None:
-    """v + w (v - v of no condition): 2 + 3 (2 - 0) for `LESION`; without a condition nothing is overstated."""
+    """v + w (v - v of no condition): 2 + 3 (2 - 0) for `LESION`; without a condition there is no guidance."""
     image = torch.zeros(2, 1, 4, 4)
     denoise = guided(Telling(), image, 3.0)
     assert (denoise(image, 0.5, LESION) == 8).all()
@@ -160,12 +160,12 @@ def test_heat_maps_by_hand() -> None:
 @pytest.mark.parametrize("kind", ["residual", "residual-positive", "contrast"])
 def test_a_slice_scores_the_same_alone_and_in_a_batch(reading: str, kind: str) -> None:
     settings = msgspec.structs.replace(
-        SETTINGS, reading=reading, heat_map=kind, guidance=1.0, draws=2, sampling_steps=2
+        SETTINGS, sampling_method=reading, heat_map=kind, guidance=1.0, draws=2, sampling_steps=2
     )
     made, images = method(settings), batch().images
-    whole = settings.read(made.network, images)
+    whole = settings.infer(made.network, images)
     torch.manual_seed(5)  # the noise is not that of the process
-    alone = settings.read(made.network, images[1:2])
+    alone = settings.infer(made.network, images[1:2])
     assert whole.score.shape == whole.healthy.shape == images.shape
     assert whole.score.min() >= 0
     assert whole.score.max() <= 1
@@ -177,18 +177,18 @@ def test_a_slice_scores_the_same_alone_and_in_a_batch(reading: str, kind: str) -
 
 
 def test_mirrored_is_the_mean_with_the_mirror_image() -> None:
-    settings = msgspec.structs.replace(SETTINGS, reading="counterfactual", sampling_steps=2)
+    settings = msgspec.structs.replace(SETTINGS, sampling_method="counterfactual", sampling_steps=2)
     made, images = method(settings), batch().images
-    here, there = (settings.read(made.network, one) for one in (images, images.flip(3)))
-    both = msgspec.structs.replace(settings, mirrored=True).read(made.network, images)
+    here, there = (settings.infer(made.network, one) for one in (images, images.flip(3)))
+    both = msgspec.structs.replace(settings, mirror_average=True).infer(made.network, images)
     torch.testing.assert_close(both.score, (here.score + there.score.flip(3)) / 2)
     torch.testing.assert_close(both.healthy, (here.healthy + there.healthy.flip(3)) / 2)
     assert not torch.allclose(here.score, both.score)
 
 
 def test_the_canvas_must_suit_the_network() -> None:
-    assert SETTINGS.stride == 4
-    assert DiffusionSettings().stride == 16
+    assert SETTINGS.network.stride == 4
+    assert DiffusionSettings().network.stride == 16
 
 
 # Training
@@ -247,7 +247,9 @@ def test_it_learns_the_phantom_from_image_labels(tmp_path: Path, phantom: Table)
     placement = PlacementSettings(rows=32, columns=48, frame=56)
     slices = prepare(phantom.without_masks().split("train"), placement, folder=tmp_path)
     sampler = Sampler(slices, Augmentation(), batch_size=8, seed=0)
-    settings = DiffusionSettings(network=DenoiserSettings(channels=(16, 24), patch=1), learning_rate=3e-3, warm_up=10)
+    settings = DiffusionSettings(
+        network=DenoiserSettings(channels=(16, 24), patch=1), learning_rate=3e-3, warmup_steps=10
+    )
     assert settings.heat_map == "contrast"
     torch.manual_seed(0)
     made = settings.build()
@@ -258,7 +260,7 @@ def test_it_learns_the_phantom_from_image_labels(tmp_path: Path, phantom: Table)
     annotator = phantom.annotators[0]
     seen = prepare(others, placement, annotator=annotator, folder=tmp_path / "others")
     images = torch.from_numpy(slices.normalisation.apply(as_float(seen.images))).unsqueeze(1)
-    score = settings.read(made.network, images).score.squeeze(1).numpy()
+    score = settings.infer(made.network, images).score.squeeze(1).numpy()
     assert seen.outlines is not None
     inside = np.asarray(seen.images) > 8
     truth = np.asarray(seen.outlines)[inside] >= 128

@@ -10,32 +10,34 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from scipy import ndimage
 
-from lesionsplit.data.sampling import Batch, Taught
-from lesionsplit.errors import DataError
+from lesionsplit.data.sampling import Batch, TeacherOutputs
+from lesionsplit.errors import DataError, SettingsError
 from lesionsplit.losses import Terms
 from lesionsplit.methods import distilled
 from lesionsplit.methods.distilled import (
     DistilledMethod,
     DistilledSettings,
-    Drawing,
-    believed,
+    SyntheticLesionSettings,
+    decompose,
+    lesion_contrast,
     objective,
-    stands_out,
-    taken_apart,
+    synthetic_targets,
 )
-from lesionsplit.networks.additive import Additive
 from lesionsplit.networks.denoiser import DenoiserSettings
-from lesionsplit.synthesis.fields import lungs_of, study
-from lesionsplit.synthesis.lesions import Drawn, LesionSettings
+from lesionsplit.networks.lesion_unet import LesionOutput
+from lesionsplit.settings import from_table
+from lesionsplit.synthesis.fields import lung_field, lungs_of
+from lesionsplit.synthesis.lesions import LesionSettings, SyntheticLesions
 from lesionsplit.synthesis.scanner import ScannerSettings
+from lesionsplit.training.run import RunSettings
 
 SETTINGS = DistilledSettings(
     network=DenoiserSettings(channels=(8, 12), embedding=8),
-    odds=3.3,
-    steepness=1.25,
-    rim=0.0,
+    score_odds=3.3,
+    logit_scale=1.25,
+    pleural_margin=0.0,
     scanner=ScannerSettings(sharpness=0.0, noise=0.0),
-    warm_up=2,
+    warmup_steps=2,
 )
 
 
@@ -53,7 +55,7 @@ def batch() -> Batch:
     for images in (normal, lesion):
         images[:, :, :2] = -1.0  # black, by which the rest is known for lung
     chance = torch.rand(2, 1, 16, 16, generator=generator)
-    return Batch(normal, lesion, taught=Taught(chance, lesion - 0.3 * chance))
+    return Batch(normal, lesion, teacher_outputs=TeacherOutputs(chance, lesion - 0.3 * chance))
 
 
 def test_the_terms_are_cross_entropy_to_one_pixel_beyond_the_lungs_and_the_distance_inside() -> None:
@@ -61,7 +63,7 @@ def test_the_terms_are_cross_entropy_to_one_pixel_beyond_the_lungs_and_the_dista
     chance = torch.tensor([[[[0.25, 1.0, 0.5, 0.0]]]])
     lungs = torch.tensor([[[[1.0, 1.0, 0.0, 0.0]]]])  # the third pixel is beside them, the fourth is not
     added, drawn = torch.tensor([[[[0.5, 0.0, 7.0, 7.0]]]]), torch.tensor([[[[0.25, 0.5, 0.0, 0.0]]]])
-    terms = objective(Additive(logit, added), chance, drawn, lungs)
+    terms = objective(LesionOutput(logit, added), chance, drawn, lungs)
     m, t = 1 / (1 + np.exp(-np.array([0.0, 2.0, -1.0]))), np.array([0.25, 1.0, 0.5])
     assert terms["chance"].item() == pytest.approx(-(t * np.log(m) + (1 - t) * np.log(1 - m)).mean(), rel=1e-6)
     assert terms["lesion"].item() == pytest.approx((0.25 + 0.5) / 2)
@@ -70,13 +72,13 @@ def test_the_terms_are_cross_entropy_to_one_pixel_beyond_the_lungs_and_the_dista
 def test_the_step_is_that_of_a_plain_implementation() -> None:
     """In normal slices is nothing where nothing is drawn; the first step has half of the learning rate."""
     made, twin, data = method(), method(), batch()
-    assert data.taught is not None
+    assert data.teacher_outputs is not None
     terms = made.step(data, 0)
     assert set(terms) == {"chance", "lesion"}
     assert not any(term.requires_grad for term in terms.values())
-    logit, added = taken_apart(twin.network, torch.cat([data.normal, data.lesion]))
-    chance = torch.cat([torch.zeros(2, 1, 16, 16), data.taught.chance])
-    drawn = torch.cat([torch.zeros(2, 1, 16, 16), 0.3 * data.taught.chance])
+    logit, added = decompose(twin.network, torch.cat([data.normal, data.lesion]))
+    chance = torch.cat([torch.zeros(2, 1, 16, 16), data.teacher_outputs.targets])
+    drawn = torch.cat([torch.zeros(2, 1, 16, 16), 0.3 * data.teacher_outputs.targets])
     loss = F.binary_cross_entropy_with_logits(logit[:, :, 1:], chance[:, :, 1:])
     loss = loss + 5 * (added - drawn)[:, :, 2:].abs().mean()
     optimizer = torch.optim.AdamW(twin.network.parameters(), lr=5e-4, weight_decay=1e-4)
@@ -89,11 +91,11 @@ def test_the_step_is_that_of_a_plain_implementation() -> None:
 
 def test_the_scores_odds_are_those_of_the_chance_made_steeper_up_to_one_pixel_beyond_the_lungs() -> None:
     made, images = method(), batch().lesion
-    reading = SETTINGS.read(made.network, images)
-    here, there = taken_apart(made.network, images), taken_apart(made.network, images.flip(3))
+    reading = SETTINGS.infer(made.network, images)
+    here, there = decompose(made.network, images), decompose(made.network, images.flip(3))
     assert (reading.score[:, :, 0] == 0).all()
     chance = ((here.logit + there.logit.flip(3)) / 2).sigmoid()
-    odds = SETTINGS.odds * (chance / (1 - chance)) ** SETTINGS.steepness
+    odds = SETTINGS.score_odds * (chance / (1 - chance)) ** SETTINGS.logit_scale
     torch.testing.assert_close(reading.score[:, :, 1:], (odds / (1 + odds))[:, :, 1:])
     assert torch.equal(reading.healthy, images - ((here.added + there.added.flip(3)) / 2).clip(min=0))
 
@@ -102,8 +104,8 @@ def test_a_pixel_beside_the_lungs_has_a_share_of_its_neighbours_score_at_least()
     made, images = method(), batch().lesion
     for weight in made.network.parameters():
         weight.data += 0.05 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(weight.numel()))
-    without = SETTINGS.read(made.network, images).score
-    score = msgspec.structs.replace(SETTINGS, rim=0.9).read(made.network, images).score
+    without = SETTINGS.infer(made.network, images).score
+    score = msgspec.structs.replace(SETTINGS, pleural_margin=0.9).infer(made.network, images).score
     lungs = lungs_of(images)
     highest = ndimage.maximum_filter((without * lungs).detach().numpy(), size=(1, 1, 3, 3), mode="constant")
     raised = torch.maximum(without, 0.9 * torch.from_numpy(highest))
@@ -117,40 +119,42 @@ def test_a_drawn_lesion_is_believed_the_more_the_more_it_adds() -> None:
     healthy = batch().normal
     extent = torch.zeros_like(healthy)
     extent[:, :, 6:] = 1
-    field = study(healthy)
+    field = lung_field(healthy)
     scale = field.dense - field.parenchyma
     shares = torch.tensor([0.1, 0.9]).view(2, 1, 1, 1)
-    sure = believed(Drawn(healthy + shares * scale * field.lungs, healthy, extent, field.lungs), half=0.1)
+    sure = synthetic_targets(
+        SyntheticLesions(healthy + shares * scale * field.lungs, healthy, extent, field.lungs), half=0.1
+    )
     assert not sure[:, :, :6].any()
-    middle = sure[
-        :, :, 8:12, 6:10
-    ]  # what is added is smoothed by a pixel: away from the lungs' edge that changes nothing
+    middle = sure[:, :, 8:12, 6:10]  # away from the edge of the lungs, where the smoothing of what is added matters
     torch.testing.assert_close(middle[0], torch.full_like(middle[0], 0.5), rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(middle[1], torch.full_like(middle[1], 0.9), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("thorough", [False, True])
-def test_drawn_lesions_are_taught_with_what_was_drawn(monkeypatch: pytest.MonkeyPatch, thorough: bool) -> None:
+@pytest.mark.parametrize("full_lesion_removal", [False, True])
+def test_drawn_lesions_are_taught_with_what_was_drawn(
+    monkeypatch: pytest.MonkeyPatch, full_lesion_removal: bool
+) -> None:
     """The first half of what the objective gets is the drawn one, the second the teachers'."""
     asked: list[tuple[torch.Tensor, torch.Tensor]] = []
 
-    def remember(parts: Additive, chance: torch.Tensor, added: torch.Tensor, lungs: torch.Tensor) -> Terms:
+    def remember(parts: LesionOutput, chance: torch.Tensor, added: torch.Tensor, lungs: torch.Tensor) -> Terms:
         asked.append((chance, added))
         return objective(parts, chance, added, lungs)
 
     monkeypatch.setattr(distilled, "objective", remember)
-    drawing = Drawing(lesions=LesionSettings(share=1.0, radius=4.0))
-    made = method(msgspec.structs.replace(SETTINGS, drawing=drawing, thorough=thorough))
+    drawing = SyntheticLesionSettings(lesions=LesionSettings(slice_fraction=1.0, radius=4.0))
+    made = method(msgspec.structs.replace(SETTINGS, synthetic_lesions=drawing, full_lesion_removal=full_lesion_removal))
     data = batch()
-    assert data.taught is not None
+    assert data.teacher_outputs is not None
     made.step(data, 0)
     ((chance, added),) = asked
     assert chance[:2].max() > 0.1
     assert (added[:2][chance[:2] > 0.1] > 0).all()
-    assert torch.equal(chance[2:], data.taught.chance)
-    more = stands_out(data.lesion, data.taught.chance, data.taught.healthy)
-    less = data.lesion - data.taught.healthy
-    torch.testing.assert_close(added[2:], more if thorough else less)
+    assert torch.equal(chance[2:], data.teacher_outputs.targets)
+    more = lesion_contrast(data.lesion, data.teacher_outputs.targets, data.teacher_outputs.healthy)
+    less = data.lesion - data.teacher_outputs.healthy
+    torch.testing.assert_close(added[2:], more if full_lesion_removal else less)
     assert (more - less).max() > 0.1
 
 
@@ -162,27 +166,27 @@ def test_what_stands_out_is_taken_off_where_teachers_are_sure() -> None:
     healthy = torch.where(images > -0.2, images - 0.1, images)
     sure = torch.zeros_like(images)
     sure[:, :, 10:30, 10:30] = 0.8
-    close = 0.002  # parenchyma is mixed with a little of what is usual: `spared_grey`
-    inside = stands_out(images, sure, healthy)[:, :, 16:24, 16:24]  # away from its edge, smoothed over 1.5 pixels
+    close = 0.002  # parenchyma is mixed with a little of what is usual: `parenchyma_grey`
+    inside = lesion_contrast(images, sure, healthy)[:, :, 16:24, 16:24]  # away from its edge, smoothed over 1.5 pixels
     torch.testing.assert_close(inside, torch.full_like(inside, 0.4), rtol=0, atol=close)
-    half = stands_out(images, sure * 0.25 / 0.8, healthy)[:, :, 16:24, 16:24]
+    half = lesion_contrast(images, sure * 0.25 / 0.8, healthy)[:, :, 16:24, 16:24]
     torch.testing.assert_close(half, torch.full_like(half, 0.25), rtol=0, atol=close)
-    assert stands_out(images, sure, healthy)[:, :, :, 34:].abs().max() < 1e-6
-    none = stands_out(images, torch.zeros_like(sure), healthy)
+    assert lesion_contrast(images, sure, healthy)[:, :, :, 34:].abs().max() < 1e-6
+    none = lesion_contrast(images, torch.zeros_like(sure), healthy)
     torch.testing.assert_close(none, images - healthy)
-    more = stands_out(images, sure, healthy - 0.6)[:, :, 16:24, 16:24]  # teachers may take off more
+    more = lesion_contrast(images, sure, healthy - 0.6)[:, :, 16:24, 16:24]  # teachers may take off more
     torch.testing.assert_close(more, torch.full_like(more, 0.7))
 
 
 def test_untrained_it_finds_next_to_nothing() -> None:
-    reading = SETTINGS.read(SETTINGS.build_network(), batch().lesion)
-    odds = SETTINGS.odds * math.exp(-3 * SETTINGS.steepness)  # untrained, a chance whose odds are exp(-3)
+    reading = SETTINGS.infer(SETTINGS.build_network(), batch().lesion)
+    odds = SETTINGS.score_odds * math.exp(-3 * SETTINGS.logit_scale)  # untrained, a chance whose odds are exp(-3)
     torch.testing.assert_close(reading.score[:, :, 1:], torch.full((2, 1, 15, 16), odds / (1 + odds)))
     assert torch.equal(reading.healthy, batch().lesion)
 
 
 def test_without_teachers_there_is_nothing_to_learn_from() -> None:
-    with pytest.raises(DataError, match="no teacher has read the slices"):
+    with pytest.raises(DataError, match="the slices have no teacher outputs"):
         method().step(Batch(*batch()[:2]), 0)
 
 
@@ -195,13 +199,20 @@ def test_it_learns_what_it_is_taught() -> None:
     lesion[:, :, :8] += 0.5
     chance = torch.zeros_like(lesion)
     chance[:, :, :8] = 0.75
-    taught = Taught(chance, normal.flip(0))
+    taught = TeacherOutputs(chance, normal.flip(0))
     for number in range(300):
-        made.step(Batch(normal, lesion, taught=taught), number)
+        made.step(Batch(normal, lesion, teacher_outputs=taught), number)
     with torch.no_grad():
-        of_lesion, of_normal = (SETTINGS.read(made.network, images) for images in (lesion, normal))
-    odds = SETTINGS.odds * 3**SETTINGS.steepness  # the chance of 0.75 is 3 to 1
+        of_lesion, of_normal = (SETTINGS.infer(made.network, images) for images in (lesion, normal))
+    odds = SETTINGS.score_odds * 3**SETTINGS.logit_scale  # the chance of 0.75 is 3 to 1
     assert of_lesion.score[:, :, :8].mean().item() == pytest.approx(odds / (1 + odds), abs=0.04)
     assert of_lesion.score[:, :, 8:].mean() < 0.1
     assert of_normal.score.mean() < 0.1
     assert (of_lesion.healthy - taught.healthy).abs().mean() < 0.25 * (lesion - taught.healthy).abs().mean()
+
+
+@pytest.mark.parametrize(("name", "value"), [("score_odds", 1e9), ("score_odds", 1e-9), ("logit_scale", 1e4)])
+def test_a_scale_that_makes_every_score_the_same_is_refused(name: str, value: float) -> None:
+    allowed = {"score_odds": ("0.001", "1000"), "logit_scale": ("0.01", "100")}[name]
+    with pytest.raises(SettingsError, match=rf"method\.{name}: expected `float` [<>]= ({'|'.join(allowed)})"):
+        from_table(RunSettings, {"method": {"name": "distilled", name: value}}, source="a.toml")

@@ -28,7 +28,7 @@ SETTINGS = SupervisedSettings(
     annotator="a",
     network=DenoiserSettings(channels=(4, 6), embedding=8),
     scanner=ScannerSettings(sharpness=0.0, noise=0.0),
-    warm_up=2,
+    warmup_steps=2,
 )
 
 
@@ -102,19 +102,19 @@ def test_the_step_is_that_of_a_plain_implementation() -> None:
 def test_slices_are_given_back_as_their_own_healthy_versions() -> None:
     made = method()
     images = batch().lesion
-    reading = SETTINGS.read(made.network, images)
+    reading = SETTINGS.infer(made.network, images)
     assert torch.equal(reading.healthy, images)
     lungs = lungs_of(images)
     there = plainly(made.network, images.flip(3), lungs.flip(3)).flip(3)
     torch.testing.assert_close(reading.score, ((plainly(made.network, images, lungs) + there) / 2).sigmoid())
-    assert SETTINGS.reach == 0
+    assert SETTINGS.margin_pixels == 0
 
 
 def test_a_pixel_beside_the_lungs_has_a_share_of_its_neighbours_score() -> None:
     made, images = method(), batch().lesion
-    settings = msgspec.structs.replace(SETTINGS, rim=0.9)
-    assert settings.reach == 1
-    without, score = (one.read(made.network, images).score for one in (SETTINGS, settings))
+    settings = msgspec.structs.replace(SETTINGS, pleural_margin=0.9)
+    assert settings.margin_pixels == 1
+    without, score = (one.infer(made.network, images).score for one in (SETTINGS, settings))
     lungs = lungs_of(images)
     highest = ndimage.maximum_filter((without * lungs).detach().numpy(), size=(1, 1, 3, 3), mode="constant")
     beside = 0.9 * torch.from_numpy(highest)
@@ -122,7 +122,7 @@ def test_a_pixel_beside_the_lungs_has_a_share_of_its_neighbours_score() -> None:
 
 
 def test_without_outlines_there_is_nothing_to_learn_from() -> None:
-    with pytest.raises(DataError, match="the slices have no outlines"):
+    with pytest.raises(DataError, match="the slices have no masks"):
         method().step(Batch(*batch()[:2]), 0)
 
 
@@ -133,7 +133,7 @@ def test_it_learns_where_an_annotator_outlines(tmp_path: Path, phantom: Table) -
     slices = prepare(given.split("train"), placement, annotator="b", folder=tmp_path)
     sampler = Sampler(slices, Augmentation(), batch_size=4, seed=0)
     made = method(
-        SupervisedSettings(annotator="b", network=DenoiserSettings(channels=(8, 12, 16), embedding=8), warm_up=5)
+        SupervisedSettings(annotator="b", network=DenoiserSettings(channels=(8, 12, 16), embedding=8), warmup_steps=5)
     )
     for number in range(60):
         made.step(sampler.draw(number), number)
@@ -141,7 +141,7 @@ def test_it_learns_where_an_annotator_outlines(tmp_path: Path, phantom: Table) -
     seen = prepare(others, placement, annotator="b", folder=tmp_path / "others")
     images = torch.from_numpy(slices.normalisation.apply(as_float(seen.images))).unsqueeze(1)
     with torch.no_grad():
-        score = made.settings.read(made.network, images).score.squeeze(1).numpy()
+        score = made.settings.infer(made.network, images).score.squeeze(1).numpy()
     assert seen.outlines is not None
     inside = np.asarray(seen.images) > 8
     truth = np.asarray(seen.outlines)[inside] >= 128

@@ -18,15 +18,16 @@ from lesionsplit.methods.synthesis import (
     SynthesisSettings,
     mean_over,
     objective,
-    own_findings,
     score,
+    self_training_loss,
 )
-from lesionsplit.networks.additive import Additive, AdditiveSettings
+from lesionsplit.networks.lesion_unet import LesionOutput, LesionUNetSettings
 from lesionsplit.synthesis.fields import lungs_of
-from lesionsplit.synthesis.lesions import Drawn
+from lesionsplit.synthesis.lesions import SyntheticLesions
 
 SMALL = SynthesisSettings(
-    network=AdditiveSettings(channels=(4, 6), openings=(5,)), self_training=SelfTraining(after=2, growing=2, margin=0.0)
+    network=LesionUNetSettings(channels=(4, 6), openings=(5,)),
+    self_training=SelfTraining(start_step=2, ramp_steps=2, logit_margin=0.0),
 )
 
 
@@ -55,11 +56,11 @@ def test_the_terms_by_independent_means() -> None:
     lungs = torch.ones(2, 1, 8, 8)
     lungs[..., :2] = 0
     extent = extent * lungs
-    drawn = Drawn(healthy + 0.25 * extent, healthy, extent, lungs)
-    parts = Additive(torch.randn(2, 1, 8, 8), torch.full((2, 1, 8, 8), 0.1))
+    drawn = SyntheticLesions(healthy + 0.25 * extent, healthy, extent, lungs)
+    parts = LesionOutput(torch.randn(2, 1, 8, 8), torch.full((2, 1, 8, 8), 0.1))
     terms = {name: term.item() for name, term in objective(parts, drawn).items()}
     inside = lungs.bool()
-    chance = parts.chance[inside].double().numpy()
+    chance = parts.probability[inside].double().numpy()
     truth = extent[inside].numpy()
     pixels = int(lungs.sum())
     assert terms["extent"] == pytest.approx(log_loss(truth, chance) * pixels / (pixels + 1), rel=1e-5)
@@ -78,8 +79,8 @@ def test_what_is_unsure_is_left_out() -> None:
     lungs = torch.ones(1, 1, 1, 3)
     found = torch.tensor([2.0, 0.4, -2.0]).view(1, 1, 1, 3)
     logits = torch.tensor([1.0, 0.3, -2.0], requires_grad=True)
-    parts = Additive(logits.view(1, 1, 1, 3), torch.zeros(1, 1, 1, 3))
-    loss = own_findings(parts, found, lungs, margin=0.7)
+    parts = LesionOutput(logits.view(1, 1, 1, 3), torch.zeros(1, 1, 1, 3))
+    loss = self_training_loss(parts, found, lungs, margin=0.7)
     chance = logits.detach().sigmoid()
     unlike = F.binary_cross_entropy(chance[[0, 2]], torch.tensor([1.0, 0.0]), reduction="sum") / 3
     overlap = 1 - (2 * chance[0] + 1) / (chance[0] + chance[2] + 1 + 1)
@@ -108,7 +109,7 @@ def test_lesion_slices_are_not_looked_at_before_their_time() -> None:
 
 def test_trust_in_its_own_findings_grows() -> None:
     trained = method()
-    assert [trained._trust(number) for number in range(5)] == [0.0, 0.0, 0.5, 1.0, 1.0]
+    assert [trained._self_training_weight(number) for number in range(5)] == [0.0, 0.0, 0.5, 1.0, 1.0]
     named = [set(trained.step(batch(), number)) for number in range(3)]
     assert named == [{"extent", "overlap", "lesion", "elsewhere"}] * 2 + [
         {"extent", "overlap", "lesion", "elsewhere", "own"}
@@ -116,7 +117,7 @@ def test_trust_in_its_own_findings_grows() -> None:
 
 
 def test_the_teacher_is_a_running_average() -> None:
-    trained = method(msgspec.structs.replace(SMALL, self_training=SelfTraining(teacher_decay=0.75)))
+    trained = method(msgspec.structs.replace(SMALL, self_training=SelfTraining(ema_decay=0.75)))
     before = [weight.clone() for weight in trained.teacher.parameters()]
     trained.step(batch(), 0)
     for old, average, weight in zip(before, trained.teacher.parameters(), trained.network.parameters(), strict=True):
@@ -125,7 +126,7 @@ def test_the_teacher_is_a_running_average() -> None:
 
 
 def test_the_rate_warms_up() -> None:
-    trained = method(msgspec.structs.replace(SMALL, learning_rate=1e-3, warm_up=4))
+    trained = method(msgspec.structs.replace(SMALL, learning_rate=1e-3, warmup_steps=4))
     rates = []
     for number in range(5):
         trained.step(batch(), number)
@@ -137,8 +138,8 @@ def test_the_reading_adds_up() -> None:
     network = SMALL.build_network().eval()
     torch.nn.init.normal_(network.decoder.head.weight)
     images = slices()
-    reading = SMALL.read(network, images)
-    parts = network.both_ways(images)
+    reading = SMALL.infer(network, images)
+    parts = network.with_mirror(images)
     torch.testing.assert_close(reading.healthy + parts.lesion, images)
     assert torch.equal(reading.score, score(parts.logit, images, SMALL.calibration))
 
@@ -148,7 +149,7 @@ def test_neither_side_of_the_chest_comes_first() -> None:
     network = SMALL.build_network().eval()
     torch.nn.init.normal_(network.decoder.head.weight)
     images = slices()
-    here, there = SMALL.read(network, images), SMALL.read(network, images.flip(3))
+    here, there = SMALL.infer(network, images), SMALL.infer(network, images.flip(3))
     torch.testing.assert_close(here.score, there.score.flip(3))
     torch.testing.assert_close(here.healthy, there.healthy.flip(3))
 
@@ -162,7 +163,7 @@ def lung_with_a_step() -> torch.Tensor:
 
 
 def test_the_score_by_hand() -> None:
-    settings = Calibration(temperature=2.0, faint=0.1, conspicuous=0.4, rim=0.25)
+    settings = Calibration(temperature=2.0, faint=0.1, conspicuous=0.4, pleural_margin=0.25)
     images = lung_with_a_step()
     found = score(torch.full_like(images, 1.0), images, settings)
     chance = torch.tensor(0.5).sigmoid()
@@ -174,22 +175,22 @@ def test_the_score_by_hand() -> None:
 
 
 def test_the_zero_of_the_score_is_what_normal_lung_seldom_passes() -> None:
-    trained = method(msgspec.structs.replace(SMALL, calibration=Calibration(every=2, memory=0.5, fired=0.1)))
+    trained = method(msgspec.structs.replace(SMALL, calibration=Calibration(update_every=2, ema_decay=0.5, fpr=0.1)))
     torch.nn.init.normal_(trained.teacher.decoder.head.weight)
     looks = []
     for number in (0, 1, 2, 3, 4, 6):
         normal = slices(number)
-        trained._look_at_normals(normal, number)
+        trained._calibrate(normal, number)
         if number % 2 == 0:
             logits = trained.teacher(normal).logit[lungs_of(normal) > 0].detach().numpy()
             looks.append(np.quantile(logits, 0.9))
     mean = (looks[0] + looks[1]) / 2  # a plain mean until its memory is full
     mean = (mean + looks[2]) / 2
-    assert bare(trained.network).usual.item() == pytest.approx((mean + looks[3]) / 2, rel=1e-5)
+    assert bare(trained.network).logit_offset.item() == pytest.approx((mean + looks[3]) / 2, rel=1e-5)
 
 
 def test_it_learns_what_is_drawn() -> None:
-    settings = msgspec.structs.replace(SMALL, learning_rate=3e-3, warm_up=5, objective=Objective(own=0.0))
+    settings = msgspec.structs.replace(SMALL, learning_rate=3e-3, warmup_steps=5, objective=Objective(own=0.0))
     trained = method(settings)
     measured = []
     for number in range(60):

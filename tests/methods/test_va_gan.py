@@ -98,7 +98,7 @@ def test_the_reading_is_that_of_the_map() -> None:
             return torch.full_like(image, -0.5)
 
     images = torch.tensor([0.75, -0.75]).view(2, 1, 1, 1)
-    reading = VaGanSettings().read(Map(), images)
+    reading = VaGanSettings().infer(Map(), images)
     assert reading.score.flatten().tolist() == [0.25, 0.25]
     assert reading.healthy.flatten().tolist() == [0.25, -1.0]
     assert reading.presence is None
@@ -119,11 +119,11 @@ def test_the_authors_tanh_gives_the_change_that_is_left() -> None:
 @pytest.mark.parametrize(
     "schedule",
     [
-        Optimisation(critic_steps=5, critic_long=100, long_first=25, long_every=100),  # the paper
+        Optimisation(critic_steps=5, critic_long=100, critic_long_warmup=25, long_every=100),  # the paper
         Optimisation(),
-        Optimisation(critic_steps=2, critic_long=7, long_first=0, long_every=3),
-        Optimisation(critic_steps=2, critic_long=7, long_first=4, long_every=3),
-        Optimisation(critic_steps=3, critic_long=1, long_first=2, long_every=0),
+        Optimisation(critic_steps=2, critic_long=7, critic_long_warmup=0, long_every=3),
+        Optimisation(critic_steps=2, critic_long=7, critic_long_warmup=4, long_every=3),
+        Optimisation(critic_steps=3, critic_long=1, critic_long_warmup=2, long_every=0),
         Optimisation(critic_steps=1, critic_long=1),
     ],
 )
@@ -132,7 +132,7 @@ def test_the_schedule_is_the_authors_loop_written_out(schedule: Optimisation) ->
     step = 0
     while len(expected) < 4000:
         retuned = schedule.long_every > 0 and step % schedule.long_every == 0
-        steps = schedule.critic_long if retuned or step < schedule.long_first else schedule.critic_steps
+        steps = schedule.critic_long if retuned or step < schedule.critic_long_warmup else schedule.critic_steps
         expected += [False] * (steps - 1) + [True]
         step += 1
     assert [trains_network(number, schedule) for number in range(4000)] == expected[:4000]
@@ -217,8 +217,8 @@ def test_a_slice_is_read_on_its_own() -> None:
         made.step(batch(number), number)
     made.network.eval()
     images = batch().images
-    together = made.settings.read(made.network, images)
-    alone = made.settings.read(made.network, images[:1])
+    together = made.settings.infer(made.network, images)
+    alone = made.settings.infer(made.network, images[:1])
     torch.testing.assert_close(together.score[:1], alone.score)
     torch.testing.assert_close(together.healthy[:1], alone.healthy)
     assert together.score.abs().max() > 0
@@ -251,7 +251,7 @@ def test_it_finds_lesions_from_image_labels(tmp_path: Path, phantom: Table) -> N
     seen = prepare(others, placement, annotator="b", folder=tmp_path / "others")
     images = torch.from_numpy(slices.normalisation.apply(as_float(seen.images))).unsqueeze(1)
     with torch.no_grad():
-        score = settings.read(average.module, images).score.squeeze(1).numpy()
+        score = settings.infer(average.module, images).score.squeeze(1).numpy()
     assert seen.outlines is not None
     inside = np.asarray(seen.images) > 8
     truth = np.asarray(seen.outlines)[inside] >= 128

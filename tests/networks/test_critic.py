@@ -43,5 +43,5 @@ def test_a_slice_is_rated_on_its_own(norm: str) -> None:
 
 
 def test_batch_norm_is_refused_with_the_reason() -> None:
-    with pytest.raises(SettingsError, match="the gradient penalty, which is per slice"):
+    with pytest.raises(SettingsError, match="the gradient penalty is per slice"):
         CriticSettings(norm="batch")

@@ -62,5 +62,5 @@ def test_identity_can_take_a_saturated_lesion_away() -> None:
 
 
 def test_sides_must_be_multiples_of_the_stride() -> None:
-    with pytest.raises(SettingsError, match="given 16 x 18 pixels; with 3 levels both sides must be multiples of 4"):
+    with pytest.raises(SettingsError, match="is 16 x 18 pixels; with 3 levels both sides must be multiples of 4"):
         build()(torch.zeros(1, 1, 16, 18))

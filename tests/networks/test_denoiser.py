@@ -11,10 +11,10 @@ from lesionsplit.networks.denoiser import (
     Condition,
     Denoiser,
     DenoiserSettings,
+    clean_and_noise,
     coloured,
     noised,
     strengths,
-    taken_apart,
     waves,
 )
 
@@ -63,7 +63,7 @@ def test_v_takes_slice_and_noise_apart() -> None:
     clean, noise, level = torch.randn(3, 1, 4, 4), torch.randn(3, 1, 4, 4), torch.tensor([0.1, 0.5, 0.9])
     level = level.view(3, 1, 1, 1)
     signal, sigma = torch.cos(level * math.pi / 2), torch.sin(level * math.pi / 2)
-    parts = taken_apart(noised(clean, noise, level), signal * noise - sigma * clean, level)
+    parts = clean_and_noise(noised(clean, noise, level), signal * noise - sigma * clean, level)
     torch.testing.assert_close(parts.clean, clean)
     torch.testing.assert_close(parts.noise, noise)
 
@@ -101,8 +101,8 @@ def test_it_answers_in_the_size_of_what_it_is_shown(patch: int) -> None:
 
 
 def test_parameters_by_hand() -> None:
-    """Two levels of 2 and 3 features, 4 numbers to be told in, patches of 2 x 2: 8 values in, 4 out."""
-    told = 2 * (4 * 4 + 4) + 3 * 4
+    """Two levels of 2 and 3 features, an embedding of 4 numbers, patches of 2 x 2: 8 values in, 4 out."""
+    modulation = 2 * (4 * 4 + 4) + 3 * 4
 
     def block(inputs: int, outputs: int, shortcut: int) -> int:
         norms = 2 * inputs + 2 * outputs
@@ -115,7 +115,7 @@ def test_parameters_by_hand() -> None:
         )
 
     ways = (8 * 2 * 9 + 2) + (2 * 3 * 4 + 3) + (3 * 2 * 4 + 2) + 2 * 2 + (2 * 4 * 9 + 4)
-    expected = told + ways + block(2, 2, 0) + block(3, 3, 0) + block(4, 2, 4 * 2 + 2)
+    expected = modulation + ways + block(2, 2, 0) + block(3, 3, 0) + block(4, 2, 4 * 2 + 2)
     made = Denoiser(DenoiserSettings(channels=(2, 3), embedding=4))
     assert sum(parameter.numel() for parameter in made.parameters()) == expected
 
@@ -134,7 +134,7 @@ def test_what_lies_outside_the_lungs_is_not_looked_at() -> None:
 
 def test_it_is_told_the_level_and_the_condition() -> None:
     made, given = network(), asked(1)
-    answers = [made(**asked(1, condition)) for condition in Condition]
+    answers = [made(**asked(1, condition)) for condition in range(made.condition.num_embeddings)]
     answers.append(made(**{**given, "level": torch.tensor([0.9])}))
     for place, one in enumerate(answers):
         assert all((one - other).abs().max() > 1e-3 for other in answers[place + 1 :])
@@ -149,7 +149,7 @@ def test_waves_by_hand() -> None:
 
 def test_sides_that_cannot_be_halved_are_refused() -> None:
     line = (
-        "placement: the network is given 18 x 24 pixels; with 2 levels and a patch of 2 "
+        "placement: the network's input is 18 x 24 pixels; with 2 levels and a patch of 2 "
         "both sides must be multiples of 4"
     )
     given = asked(1)

@@ -17,10 +17,10 @@ def test_stages_halve_the_resolution(stem: str, shapes: list[int]) -> None:
     network = ResNet(ResNetSettings(width=4, stem=stem)).eval()  # type: ignore[arg-type]
     images = torch.rand(2, 1, 64, 96)
     for stage, rows in enumerate(shapes, 1):
-        features = network.look(images, stage)  # type: ignore[arg-type]
+        features = network.features(images, stage)  # type: ignore[arg-type]
         assert features.shape == (2, 4 * 2 ** (stage - 1), rows, rows * 3 // 2)
         assert features.min() >= 0
-        torch.testing.assert_close(network.judge(features, stage), network(images))  # type: ignore[arg-type]
+        torch.testing.assert_close(network.classify(features, stage), network(images))  # type: ignore[arg-type]
 
 
 def test_a_block_adds_what_came_in() -> None:

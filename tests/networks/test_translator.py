@@ -43,5 +43,5 @@ def test_trained_it_reads_a_slice_on_its_own() -> None:
 
 def test_sides_must_be_multiples_of_the_stride() -> None:
     assert TranslatorSettings(channels=(4, 6, 8)).stride == 4
-    with pytest.raises(SettingsError, match="given 16 x 18 pixels; with 3 levels both sides must be multiples of 4"):
+    with pytest.raises(SettingsError, match="is 16 x 18 pixels; with 3 levels both sides must be multiples of 4"):
         build()(torch.zeros(1, 1, 16, 18))

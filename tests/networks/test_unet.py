@@ -47,5 +47,5 @@ def test_a_slice_is_read_on_its_own(norm: str) -> None:
 
 def test_silence_draws_zeros() -> None:
     decoder = Decoder((4, 6), "none")
-    decoder.silence()
+    decoder.start_from_zero()
     assert (decoder([torch.randn(1, 4, 8, 8), torch.randn(1, 6, 4, 4)]) == 0).all()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lesionsplit.phantom.anatomy import Subject
-from lesionsplit.phantom.lesions import KINDS, OFTEN, Kind, Lesion, add_lesions
+from lesionsplit.phantom.lesions import FREQUENCIES, KINDS, Kind, Lesion, add_lesions
 
 SIZE = 128
 
@@ -15,8 +15,8 @@ def subject() -> Subject:
 
 
 def test_every_kind_has_its_share() -> None:
-    assert len(KINDS) == len(OFTEN) == 4
-    assert sum(OFTEN) == pytest.approx(1)
+    assert len(KINDS) == len(FREQUENCIES) == 4
+    assert sum(FREQUENCIES) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("kind", KINDS)

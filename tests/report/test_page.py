@@ -23,17 +23,17 @@ from scipy import ndimage
 
 from lesionsplit.errors import DataError
 from lesionsplit.images import resize
-from lesionsplit.measures.measure import measure
-from lesionsplit.pictures import overlay_tile
+from lesionsplit.measurements.measure import measure
 from lesionsplit.report.page import embed as embedding
 from lesionsplit.report.page import page as page_module
 from lesionsplit.report.page.embed import Embedded, embed
-from lesionsplit.report.page.figures import said
+from lesionsplit.report.page.numbers import with_unit
 from lesionsplit.report.page.page import installed_viewer, write_page
-from lesionsplit.report.page.slices import LONGEST, MOST_GREY, MOST_HEAT, slice_pictures
-from lesionsplit.report.page.survey import Box, Survey, most_affected, survey
+from lesionsplit.report.page.slices import LONGEST, MOST_GREY, MOST_HEAT, slice_images
+from lesionsplit.report.page.summary import Box, Survey, most_affected, survey
 from lesionsplit.report.page.window import LUNG, window_of
-from lesionsplit.volumes.findings import TOP, Findings, levels_from
+from lesionsplit.tiles import overlay_tile
+from lesionsplit.volumes.decomposed import TOP, DecomposedVolume, levels_from
 from lesionsplit.volumes.scratch import Scratch
 from lesionsplit.volumes.volume import Source, Volume
 
@@ -46,7 +46,7 @@ SCRIPTS = 6
 """Elements: the data, two volumes, the viewer's library, its use, the page's own."""
 
 
-def found(affine: Array | None = None, **changes: Any) -> Findings:
+def found(affine: Array | None = None, **changes: Any) -> DecomposedVolume:
     """A body with two lungs and a ball of lesion in the right one, in LPS order: (columns, rows, slices)."""
     i, j, k = np.indices(SHAPE)
     right = ((i - 16) / 11) ** 2 + ((j - 25) / 18) ** 2 + ((k - 12) / 10) ** 2 < 1
@@ -61,7 +61,7 @@ def found(affine: Array | None = None, **changes: Any) -> Findings:
         affine[:3, 3] = (60.0, 50.0, -300.0)
     intensity = changes.pop("intensity", "hu")
     source = changes.pop("source", Source(kind="nifti", path=Path("case.nii"), name="case"))
-    return Findings(
+    return DecomposedVolume(
         volume=Volume(array=changes.pop("array", sick), affine=affine, intensity=intensity, source=source),
         score=changes.pop("score", levels),
         lesion=changes.pop("lesion", (levels >= levels_from(THRESHOLD)).astype(np.uint8)),
@@ -73,7 +73,7 @@ def found(affine: Array | None = None, **changes: Any) -> Findings:
     )
 
 
-def written(folder: Path, findings: Findings, **changes: Any) -> str:
+def written(folder: Path, findings: DecomposedVolume, **changes: Any) -> str:
     given: dict[str, Any] = {"heading": "Case 1", "card_limits": ["Seen few cases."], "provenance": {"Version": "1.2"}}
     path = folder / "report.html"
     write_page(path, findings, measure(findings), **{**given, **changes})
@@ -227,7 +227,7 @@ def test_no_lesion_is_said_and_slices_are_shown_all_the_same(tmp_path: Path) -> 
 def test_a_page_without_the_viewer_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_module, "installed_viewer", lambda: None)
     page = Parsed(written(tmp_path, found()))
-    assert "The volume viewer is not here: this installation of lesionsplit was built without the viewer" in page.words
+    assert "The volume viewer is not available: this installation of lesionsplit was built without" in page.words
     assert not {"ct", "score"} & page.hidden.keys()
     assert "Numbers and what they mean" in page.words
 
@@ -318,7 +318,7 @@ def test_a_thin_lesion_does_not_fade_where_slices_are_put_together(monkeypatch: 
     assert unpacked(embedded.score).get_fdata().max() == pytest.approx(1)
 
 
-def noise(shape: tuple[int, int, int]) -> Findings:
+def noise(shape: tuple[int, int, int]) -> DecomposedVolume:
     random = np.random.default_rng(0)
     hu = random.integers(-1024, 400, shape, dtype=np.int16)
     score = random.integers(0, TOP + 1, shape, dtype=np.uint16)
@@ -326,7 +326,7 @@ def noise(shape: tuple[int, int, int]) -> Findings:
     volume = Volume(array=hu, affine=np.diag([-0.7, -0.7, 1.0, 1.0]), intensity="hu", source=source)
     lungs = np.ones(shape, np.uint8)
     lesion = (score >= levels_from(0.5)).astype(np.uint8)
-    return Findings(
+    return DecomposedVolume(
         volume=volume, score=score, lesion=lesion, lungs=lungs, healthy=hu, threshold=0.5, lungs_from="nowhere"
     )
 
@@ -336,7 +336,7 @@ def test_a_page_of_noise_is_no_larger_than_promised(tmp_path: Path) -> None:
     seen = survey(findings)
     embedded = embed(findings, seen.box)
     assert len(embedded.ct) + len(embedded.score) <= embedding.MOST_BYTES
-    one = slice_pictures(findings, seen, 3, LUNG)
+    one = slice_images(findings, seen, 3, LUNG)
     for uri, most in ((one.original, MOST_GREY), (one.healthy, MOST_GREY), (one.heat, MOST_HEAT)):
         assert len(base64.b64decode(uri.partition(",")[2])) <= most
     outline = len(one.outline)
@@ -353,7 +353,7 @@ def decoded(uri: str) -> Array:
 def test_pictures_show_the_slice_and_what_was_found_in_it() -> None:
     findings = found()
     seen = survey(findings)
-    one = slice_pictures(findings, seen, 14, LUNG)
+    one = slice_images(findings, seen, 14, LUNG)
     assert one.number == 15
     assert one.position_mm == pytest.approx(-300 + 14 * 5)
     assert max(one.width, one.height) == LONGEST
@@ -424,7 +424,7 @@ def test_grey_values_are_shown_from_their_own_lowest_to_their_own_highest() -> N
     [(0.004, "0.00 mL"), (9.994, "9.99 mL"), (9.996, "10.0 mL"), (99.96, "100 mL"), (3781.6, "3782 mL")],
 )
 def test_large_numbers_have_three_figures(value: float, words: str) -> None:
-    assert said(value, "mL") == words
+    assert with_unit(value, "mL") == words
 
 
 @pytest.fixture(scope="module")

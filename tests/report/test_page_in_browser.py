@@ -16,10 +16,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from lesionsplit.measures.measure import measure
+from lesionsplit.measurements.measure import measure
 from lesionsplit.report.page import page as page_module
 from lesionsplit.report.page.page import installed_viewer, write_page
-from lesionsplit.volumes.findings import TOP, Findings, levels_from
+from lesionsplit.volumes.decomposed import TOP, DecomposedVolume, levels_from
 from lesionsplit.volumes.volume import Source, Volume
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -39,7 +39,7 @@ THRESHOLD = 0.3
 needs_viewer = pytest.mark.skipif(installed_viewer() is None, reason="the package was built without the viewer")
 
 
-def found() -> Findings:
+def found() -> DecomposedVolume:
     i, j, k = np.indices(SHAPE)
     right = ((i - 13) / 9) ** 2 + ((j - 20) / 15) ** 2 + ((k - 8) / 7) ** 2 < 1
     left = ((i - 34) / 9) ** 2 + ((j - 20) / 15) ** 2 + ((k - 8) / 7) ** 2 < 1
@@ -48,7 +48,7 @@ def found() -> Findings:
     levels = np.rint(score * TOP).astype(np.uint16)
     affine = np.diag([-2.0, -2.0, 5.0, 1.0])
     source = Source(kind="nifti", path=Path("a.nii"), name="a")
-    return Findings(
+    return DecomposedVolume(
         volume=Volume(array=(hu + 700 * score).astype(np.int16), affine=affine, intensity="hu", source=source),
         score=levels,
         lesion=(levels >= levels_from(THRESHOLD)).astype(np.uint8),
@@ -400,7 +400,7 @@ def test_without_webgl_the_rest_works(browser: Any, file: Path) -> None:
     };"""
     with opened(browser, file, wait=False, script=script) as page:
         words = page.locator("#viewer-absent").inner_text()
-        assert words.startswith("The volume viewer is not here: this browser has no WebGL 2")
+        assert words.startswith("The volume viewer is not available: this browser has no WebGL 2")
         assert not page.locator("#viewer").is_visible()
         works(page)
 

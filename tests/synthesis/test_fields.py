@@ -6,7 +6,18 @@ import torch
 from scipy import ndimage
 
 from lesionsplit.synthesis import fields
-from lesionsplit.synthesis.fields import FEW, USUAL, blur, clouds, lungs_of, quantile, ramp, spared_grey, study, uniform
+from lesionsplit.synthesis.fields import (
+    HALF_WEIGHT,
+    USUAL,
+    blur,
+    clouds,
+    lung_field,
+    lungs_of,
+    parenchyma_grey,
+    quantile,
+    ramp,
+    uniform,
+)
 
 
 def lung(batch: int = 1) -> torch.Tensor:
@@ -64,13 +75,13 @@ def test_lungs_are_what_is_not_black() -> None:
 
 
 def test_a_slice_says_its_own_grey_scale() -> None:
-    field = study(lung())
+    field = lung_field(lung())
     assert field.parenchyma.item() == np.float32(0.1)
     assert field.dense.item() == np.float32(0.9)
 
 
 def test_depth_grows_inwards_and_behind_downwards() -> None:
-    field = study(lung())
+    field = lung_field(lung())
     across = field.depth[0, 0, 24, 10:32]
     assert across[0] < 0.2
     assert (across.diff() >= -1e-6).all()
@@ -82,13 +93,13 @@ def test_depth_grows_inwards_and_behind_downwards() -> None:
 
 def test_a_slice_is_studied_on_its_own() -> None:
     other = lung() * 0.5
-    both, alone = study(torch.cat([other, lung()])), study(lung())
+    both, alone = lung_field(torch.cat([other, lung()])), lung_field(lung())
     for one, two in zip(both, alone, strict=True):
         torch.testing.assert_close(one[1:], two)
 
 
 def test_an_empty_slice_does_no_harm() -> None:
-    assert all(torch.isfinite(part).all() for part in study(torch.full((1, 1, 16, 16), -0.8)))
+    assert all(torch.isfinite(part).all() for part in lung_field(torch.full((1, 1, 16, 16), -0.8)))
 
 
 def mostly_lesion(share: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -105,48 +116,48 @@ def mostly_lesion(share: float) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.7, 0.9])
 def test_parenchyma_is_what_is_left_of_it(share: float) -> None:
     images, lesion = mostly_lesion(share)
-    field = study(images)
+    field = lung_field(images)
     left = 1 - share
     median = min(np.median(images[0, 0, 10:30, 10:110][~lesion[0, 0, 10:30, 10:110]]), field.parenchyma.item())
     usual = -0.8 + USUAL * (0.9 + 0.8)
-    expected = min(median, usual + left / (left + FEW) * (median - usual))
-    assert spared_grey(images, field, ~lesion).item() == pytest.approx(expected, abs=1e-6)
+    expected = min(median, usual + left / (left + HALF_WEIGHT) * (median - usual))
+    assert parenchyma_grey(images, field, ~lesion).item() == pytest.approx(expected, abs=1e-6)
     assert abs(expected - 0.05 * 2 * share) < 0.03  # the median of what is left of -0.1 to 0.1
 
 
 def test_where_nothing_is_left_parenchyma_is_where_it_usually_is() -> None:
     images, _ = mostly_lesion(0.97)
-    found = spared_grey(images, study(images), torch.zeros_like(images, dtype=torch.bool))
+    found = parenchyma_grey(images, lung_field(images), torch.zeros_like(images, dtype=torch.bool))
     assert found.item() == pytest.approx(-0.8 + USUAL * (0.9 + 0.8), abs=1e-6)
 
 
 def test_parenchyma_is_never_above_the_median_of_the_whole_lung() -> None:
     """Neither where the densest counts as healthy, nor where the lung is darker than usual."""
     images, lesion = mostly_lesion(0.3)
-    field = study(images)
+    field = lung_field(images)
     for healthy in (lesion, torch.ones_like(lesion), torch.zeros_like(lesion)):
-        assert spared_grey(images, field, healthy) <= field.parenchyma
+        assert parenchyma_grey(images, field, healthy) <= field.parenchyma
 
 
 def test_parenchyma_follows_the_grey_scale() -> None:
     images, lesion = mostly_lesion(0.8)
     brighter = torch.where(images > -0.8, 0.6 * images + 0.1, 0.6 * -0.8 + 0.1)
-    one, other = (spared_grey(image, study(image), ~lesion) for image in (images, brighter))
+    one, other = (parenchyma_grey(image, lung_field(image), ~lesion) for image in (images, brighter))
     torch.testing.assert_close(other, 0.6 * one + 0.1)
 
 
 def test_parenchyma_of_each_slice_is_its_own() -> None:
     several = [mostly_lesion(share) for share in (0.2, 0.9, 1.0)]
     images, lesion = (torch.cat(part) for part in zip(*several, strict=True))
-    together = spared_grey(images, study(images), ~lesion)
+    together = parenchyma_grey(images, lung_field(images), ~lesion)
     assert together.shape == (3, 1, 1, 1)
-    alone = [spared_grey(image, study(image), ~where) for image, where in several]
+    alone = [parenchyma_grey(image, lung_field(image), ~where) for image, where in several]
     torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=0)
 
 
 def test_parenchyma_of_an_empty_slice_does_no_harm() -> None:
     empty = torch.full((1, 1, 16, 16), -0.8)
-    assert torch.isfinite(spared_grey(empty, study(empty), torch.ones_like(empty, dtype=torch.bool))).all()
+    assert torch.isfinite(parenchyma_grey(empty, lung_field(empty), torch.ones_like(empty, dtype=torch.bool))).all()
 
 
 def test_quantiles_of_few_values_are_torchs_to_the_bit() -> None:
@@ -156,13 +167,13 @@ def test_quantiles_of_few_values_are_torchs_to_the_bit() -> None:
 
 def test_quantiles_of_many_values_are_numpys(monkeypatch: pytest.MonkeyPatch) -> None:
     values = torch.randn(40, 301, generator=torch.Generator().manual_seed(0))
-    monkeypatch.setattr(fields, "SORTED", 12_000)
+    monkeypatch.setattr(fields, "MAX_QUANTILE_VALUES", 12_000)
     for at in (0.0, 0.3, 0.995, 1.0):
         assert quantile(values, at).item() == np.quantile(values.numpy(), at, method="nearest")
 
 
 def test_quantiles_go_on_where_torchs_stop() -> None:
-    values = torch.arange(fields.SORTED + 3, dtype=torch.float32)
+    values = torch.arange(fields.MAX_QUANTILE_VALUES + 3, dtype=torch.float32)
     with pytest.raises(RuntimeError, match="too large"):
         torch.quantile(values, 0.5)  # once torch can, ours is not needed
-    assert quantile(values, 0.5).item() == fields.SORTED / 2 + 1
+    assert quantile(values, 0.5).item() == fields.MAX_QUANTILE_VALUES / 2 + 1

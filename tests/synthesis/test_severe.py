@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from lesionsplit.data.lungs import find_lungs, read_slice
+from lesionsplit.data.lung_slice import find_lungs, read_slice
 from lesionsplit.data.table import read_table
 from lesionsplit.images import Grey, as_float
 from lesionsplit.methods import synthesis
 from lesionsplit.methods.synthesis import Calibration, score
-from lesionsplit.model import Model
-from lesionsplit.phantom.study import PhantomSettings, draw_series
+from lesionsplit.models.model import Model
+from lesionsplit.phantom.dataset import PhantomSettings, draw_series
 from lesionsplit.synthesis.fields import lungs_of
 
 SHARES = (0.3, 0.5, 0.7, 0.9)
@@ -39,8 +39,8 @@ def on_canvas(images: list[Grey]) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def replaced(load: Callable[[str], ModuleType]) -> Replaced:
-    """That of benchmarks/severe.py, which prints what is asserted here."""
-    found: Replaced = load("benchmarks/severe.py").replaced
+    """That of experiments/severe.py, which prints what is asserted here."""
+    found: Replaced = load("experiments/severe.py").replaced
     return found
 
 
@@ -92,14 +92,14 @@ def test_the_severest_slices_score_no_lower_by_the_weights_in_the_package(
     means = []
     for share in SHARES:
         images, lesion = replaced(real, share, opacity)
-        means.append(Model.load().read(images).score[lesion].mean().item())
+        means.append(Model.load().infer(images).score[lesion].mean().item())
     assert min(means) > 0.97 * means[0]
     assert means[0] > 0.5
 
 
 def whole_lung(monkeypatch: pytest.MonkeyPatch) -> Callable[..., torch.Tensor]:
     """The score with the median over the whole lung for parenchyma."""
-    monkeypatch.setattr(synthesis, "spared_grey", lambda _, field, __: field.parenchyma)
+    monkeypatch.setattr(synthesis, "parenchyma_grey", lambda _, field, __: field.parenchyma)
     return score
 
 

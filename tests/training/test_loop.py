@@ -9,10 +9,10 @@ from torch import nn
 
 from lesionsplit.errors import DivergedError, RunError
 from lesionsplit.methods.decomposition import DecompositionSettings
-from lesionsplit.networks.additive import AdditiveNet, AdditiveSettings
 from lesionsplit.networks.critic import CriticSettings
 from lesionsplit.networks.decomposition import NetworkSettings
-from lesionsplit.training.loop import agreed, bare, check_shares, refuse_broken, running_average
+from lesionsplit.networks.lesion_unet import LesionUNet, LesionUNetSettings
+from lesionsplit.training.loop import any_process, bare, check_batch_size, refuse_broken, running_average
 from lesionsplit.training.stopping import StopRequest
 
 
@@ -32,31 +32,42 @@ def test_the_average_is_exponential_and_begins_with_the_first() -> None:
 
 
 def test_weights_that_are_not_numbers_are_not_kept() -> None:
-    state = {"network": nn.Linear(2, 2), "critic_loss": nn.Linear(2, 2), "optimizer": object()}
+    state = {"network": nn.Linear(2, 2), "critic_loss": nn.Linear(2, 2)}
     refuse_broken(state, 1)
     nn.init.constant_(state["critic_loss"].bias, float("nan"))  # type: ignore[attr-defined]
     with pytest.raises(DivergedError, match="the weights 'bias' of critic_loss are not finite at step 7"):
         refuse_broken(state, 7)
 
 
+def test_moments_that_are_not_numbers_are_not_kept() -> None:
+    """A checkpoint with them could not be continued: what is loaded is finite."""
+    network = nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.1)
+    network(torch.full((1, 2), 1e25)).sum().backward()
+    optimizer.step()
+    assert all(torch.isfinite(weight).all() for weight in network.parameters())
+    with pytest.raises(DivergedError, match="the weights 'state/0/exp_avg_sq' of optimizer are not finite at step 2"):
+        refuse_broken({"network": network, "optimizer": optimizer}, 2)
+
+
 def test_what_is_kept_beside_the_weights_counts_too() -> None:
-    network = AdditiveNet(AdditiveSettings(channels=(2, 3)))
+    network = LesionUNet(LesionUNetSettings(channels=(2, 3)))
     refuse_broken({"network": network}, 1)
-    network.usual.fill_(float("inf"))
-    with pytest.raises(DivergedError, match="the weights 'usual' of network are not finite at step 3"):
+    network.logit_offset.fill_(float("inf"))
+    with pytest.raises(DivergedError, match="the weights 'logit_offset' of network are not finite at step 3"):
         refuse_broken({"network": network}, 3)
 
 
 def test_one_process_decides_for_itself() -> None:
     fabric = Fabric(accelerator="cpu", devices=1)
-    assert agreed(True, fabric)
-    assert not agreed(False, fabric)
+    assert any_process(True, fabric)
+    assert not any_process(False, fabric)
 
 
 def test_a_batch_must_be_shared_out_evenly() -> None:
-    check_shares(4, 2)
+    check_batch_size(4, 2)
     with pytest.raises(RunError, match=r"training\.batch_size is 4; with 3 processes it must be a multiple of 3"):
-        check_shares(4, 3)
+        check_batch_size(4, 3)
 
 
 def test_the_first_signal_asks_and_the_second_insists() -> None:

@@ -18,22 +18,24 @@ from lesionsplit.methods.base import MethodSettings, bare
 from lesionsplit.methods.decomposition import DecompositionSettings, Objective, Optimisation
 from lesionsplit.methods.diffusion import DiffusionSettings
 from lesionsplit.methods.synthesis import SynthesisSettings
-from lesionsplit.networks.additive import AdditiveSettings
 from lesionsplit.networks.critic import CriticSettings
 from lesionsplit.networks.decomposition import NetworkSettings
 from lesionsplit.networks.denoiser import DenoiserSettings
+from lesionsplit.networks.lesion_unet import LesionUNetSettings
 
 PLACEMENT = PlacementSettings(rows=32, columns=48, frame=56)
 METHODS: dict[str, MethodSettings] = {
     "decomposition": DecompositionSettings(
         network=NetworkSettings(channels=(6, 12), start="identity", norm="none"),
         critic=CriticSettings(channels=(6, 6, 12, 12), norm="layer"),
-        objective=Objective(judged="lesion", distance="l2", adversarial=0.3),
-        optimisation=Optimisation(learning_rate=1e-3, critic_learning_rate=1e-3, critic_first=5),
+        objective=Objective(critic_inputs="lesion", distance="l2", adversarial=0.3),
+        optimisation=Optimisation(learning_rate=1e-3, critic_learning_rate=1e-3, critic_warmup_steps=5),
     ),
-    "synthesis": SynthesisSettings(network=AdditiveSettings(channels=(6, 12, 16)), learning_rate=3e-3, warm_up=5),
+    "synthesis": SynthesisSettings(
+        network=LesionUNetSettings(channels=(6, 12, 16)), learning_rate=3e-3, warmup_steps=5
+    ),
     "diffusion": DiffusionSettings(
-        network=DenoiserSettings(channels=(8, 12), embedding=8), sampling_steps=2, learning_rate=3e-3, warm_up=5
+        network=DenoiserSettings(channels=(8, 12), embedding=8), sampling_steps=2, learning_rate=3e-3, warmup_steps=5
     ),
 }
 
@@ -66,7 +68,7 @@ def trained(
         assert all(value.dtype == torch.float32 for value in terms.values())
     images = torch.from_numpy(slices.normalisation.apply(as_float(others.images))).unsqueeze(1)
     with torch.no_grad():
-        score = settings.read(bare(method.network).eval(), images).score.squeeze(1).numpy()
+        score = settings.infer(bare(method.network).eval(), images).score.squeeze(1).numpy()
     assert others.outlines is not None
     inside = np.asarray(others.images) > 8
     return np.mean(losses[-10:]), average_precision_score(np.asarray(others.outlines)[inside] >= 128, score[inside])

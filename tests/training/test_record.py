@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lesionsplit.errors import DivergedError
+from lesionsplit.errors import DivergedError, RunError
 from lesionsplit.training.record import Record
 
 
@@ -43,6 +43,34 @@ def test_a_resumed_record_drops_what_comes_again(tmp_path: Path) -> None:
     again.add({"critic": torch.tensor(-1.0)})
     assert again.flush(4).seconds > 100
     assert [(row["step"], row["critic"]) for row in rows(tmp_path)] == [("1", "1"), ("2", "2"), ("3", "3"), ("4", "-1")]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "not enough values to unpack (expected at least 1, got 0)"),
+        (b"step,seconds\n1,2\n", "its columns are step, seconds"),
+        (b"step,seconds,slices_per_second,step\n", "its columns are step, seconds, slices_per_second, step"),
+        (b"step,seconds,slices_per_second\n1,2\n", "zip() argument 2 is shorter than argument 1"),
+        (b"step,seconds,slices_per_second\n1,2,3,4\n", "zip() argument 2 is longer than argument 1"),
+        (b"step,seconds,slices_per_second\nx,2,3\n", "invalid literal for int() with base 10: 'x'"),
+        (b"step,seconds,slices_per_second\n,2,3\n", "invalid literal for int() with base 10: ''"),
+        (b"step,seconds,slices_per_second\n1,nan,3\n", "a step is out of order, or a number is not finite"),
+        (b"step,seconds,slices_per_second\n2,2,3\n1,2,3\n", "a step is out of order, or a number is not finite"),
+        (b"step,seconds,slices_per_second\n1,2,3\n1,2,3\n", "a step is out of order, or a number is not finite"),
+        (b"step,seconds,slices_per_second\n1,\xff,3\n", "'utf-8' codec can't decode byte 0xff in position 33"),
+        (b'step,seconds,slices_per_second\n1,"2,3\n', "unexpected end of data"),
+        (b"step,seconds,slices_per_second\n1,\x00,3\n", "could not convert string to float: '\\x00'"),
+    ],
+)
+def test_a_damaged_record_is_named_and_stays(tmp_path: Path, content: bytes, why: str) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(content)
+    with pytest.raises(RunError) as caught:
+        Record(tmp_path, slices_a_step=2, step=1)
+    assert str(caught.value).startswith(f"{path}: is damaged ({why}")
+    assert str(caught.value).endswith("); move it away, and the run goes on with a new one")
+    assert path.read_bytes() == content
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import tempfile
 from itertools import permutations
 from pathlib import Path
 
@@ -35,8 +38,43 @@ def test_a_full_disk_is_known_before_anything_is_written(tmp_path: Path, monkeyp
 
     with Scratch(tmp_path) as scratch:
         monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
-        with pytest.raises(DataError, match=r"no room for temporary files \(No space left on device\)"):
+        with pytest.raises(DataError, match=r"no space for temporary files \(No space left on device\)"):
             scratch.array((2, 2, 2), np.uint8)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from lesionsplit.volumes.scratch import Scratch
+scratch = Scratch(Path(sys.argv[1]))
+scratch.array((2, 2, 2), "u1")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    (left,) = tmp_path.iterdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with Scratch() as scratch:
+        scratch.array((2, 2, 2), np.uint8)
+        assert not left.exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_scratch_in_use_by_another_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Scratch(tmp_path):
+        monkeypatch.setattr("lesionsplit.atomic._alive", set())  # as for another process
+        monkeypatch.setattr("lesionsplit.atomic._swept", set())
+        with Scratch(tmp_path):
+            assert len(list(tmp_path.iterdir())) == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_for_temporary_files_that_is_not_there_is_named(tmp_path: Path) -> None:
+    message = rf"^{tmp_path / 'no'}: no temporary folder can be made \(No such file or directory\); free some space, or"
+    with pytest.raises(DataError, match=message):
+        Scratch(tmp_path / "no")
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))

@@ -6,66 +6,48 @@ from pathlib import Path
 
 import click
 
+from lesionsplit.cli import options
+from lesionsplit.cli.options import FILE
+
 
 @click.command()
-@click.argument("study")
-@click.option(
-    "--data", type=click.Path(path_type=Path), required=True, help="Folder with slices.csv, or normal/ and lesion/."
-)
-@click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder for the runs and the report.")
-@click.option("--only", multiple=True, metavar="NAME", help="Only this entry, and the reference; may be repeated.")
-@click.option("--train-only", is_flag=True, help="Train, and leave scoring for later.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]")
-@click.option(
-    "--cache", type=click.Path(path_type=Path), help="Where prepared slices are kept.  [default: your cache folder]"
-)
+@click.argument("comparison")
+@click.argument("data", type=FILE)
+@click.option("--out", "-o", type=FILE, required=True, help="Folder for the runs and the report.")
+@click.option("--only", multiple=True, metavar="NAME", help="Only this entry and the reference; may be repeated.")
+@click.option("--train-only", is_flag=True, help="Train, but do not score.")
+@options.device
+@options.threads
+@options.engine
+@click.option("--cache", type=FILE, help="Folder for prepared slices.  [default: your cache folder]")
 def compare(
-    study: str,
+    comparison: str,
     data: Path,
     out: Path,
     only: tuple[str, ...],
     train_only: bool,
     device: str,
     threads: int | None,
+    engine: str | None,
     cache: Path | None,
 ) -> int:
     """Train and score methods side by side, and write one report.
 
-    STUDY is a .toml file, or one of the package's: figures, phantom. What is trained already is not trained
-    again, so a comparison that was stopped goes on, and one with a new entry trains that alone. Two of them may
-    train different entries (--only, --train-only) in one folder at a time.
+    COMPARISON is a .toml file, or a comparison of the package: figures, phantom. DATA is a folder with slices.csv that
+    has columns mask_<annotator>. Trained runs are kept: the same command continues a comparison that was stopped, and
+    trains new entries only. Several processes may train different entries in one folder at the same time (--only,
+    --train-only).
     """
-    from lesionsplit.console import TrainingLine, bar, say
-    from lesionsplit.data.table import read_table
-    from lesionsplit.memory import keep_freed_memory
-    from lesionsplit.report.comparison.report import write_comparison
-    from lesionsplit.study.plan import plan
-    from lesionsplit.study.scoring import compare as score
-    from lesionsplit.study.settings import read_study
-    from lesionsplit.study.training import train_missing
+    from lesionsplit.cli.console import TrainingLine, say
+    from lesionsplit.pipeline.compare import plan_comparison, score_and_report, train_entries
 
-    settings = read_study(study)
-    entries = settings.chosen(only)
-    table = read_table(data)
-    settings.check(table)
-    keep_freed_memory()
-    finished = train_missing(
-        plan(settings, entries, out),
-        data,
-        cache=cache,
-        device=device,
-        threads=threads,
-        progress=bar,
-        watch=lambda one: TrainingLine(one.settings.training.steps),
-        say=say,
-    )
-    if not finished:
-        say("stopped; the same command goes on from here")
+    runtime = options.runtime_of({"device": device, "threads": threads, "engine": engine})
+    planned = plan_comparison(comparison, data, out, only)
+    if not train_entries(
+        planned, cache=cache, watch=lambda one: TrainingLine(one.settings.training.steps), runtime=runtime
+    ):
+        say("stopped; the same command continues")
         return 130
-    if train_only:
-        return 0
-    comparison = score(settings, entries, table, out, device=device, progress=bar)
-    for path in write_comparison(out, comparison, bar):
-        say(str(path))
+    if not train_only:
+        score_and_report(planned, runtime)
     return 0

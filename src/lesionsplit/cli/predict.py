@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from lesionsplit.engines.base import EngineName
-    from lesionsplit.volumes.intensity import Wanted
+from lesionsplit.cli.options import FILE, device, engine, runtime_of, threads
 
 KINDS = ("score", "lesion", "lungs", "healthy", "seg", "map", "sr", "numbers", "page")
-"""As `report.case.FILES`, which is not imported here: --help is to be instant."""
+"""As `pipeline.options.FILES`, which is not imported here so that --help is instant."""
 
-INTENSITY: dict[str, Wanted] = {"auto": "auto", "hu": "hu", "8-bit": "grey"}
-"""What users say to what is meant."""
-
-FILE = click.Path(path_type=Path)
+HU = {"type": (float, float), "metavar": "HU HU", "default": None}
 
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, type=FILE, metavar="INPUT...")
-@click.option("--out", "-o", type=FILE, required=True, help="Folder for the results.")
+@click.option(
+    "--out", "-o", type=FILE, help="Folder for the results.  [default: NAME-lesionsplit, or scans-lesionsplit]"
+)
 @click.option("--recursive", "-r", is_flag=True, help="Every series and volume below the folders given.")
-@click.option("--weights", type=FILE, help="A weights file, or one of `export`.  [default: the package's]")
+@click.option("--weights", default="default", show_default=True, help="A weights file, or one that `export` wrote.")
 @click.option("--threshold", type=float, help="Lowest score that counts as lesion.  [default: the one in the weights]")
 @click.option(
     "--intensity",
-    type=click.Choice(list(INTENSITY)),
+    type=click.Choice(["auto", "hu", "8-bit"]),
     default="auto",
     show_default=True,
-    help="What values mean. 8-bit: grey on an unknown scale, of a slice or volume that is not lung-masked.",
+    help="What values mean. 8-bit: grey on an unknown scale, of a volume, or of an image of the whole chest.",
 )
-@click.option("--force", is_flag=True, help="Go on where a series is odd but can be read.")
+@click.option("--force", is_flag=True, help="Continue despite recoverable inconsistencies in the files of a volume.")
 @click.option(
     "--lungs",
     type=FILE,
@@ -42,125 +39,101 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--lung-method",
     type=click.Choice(["network", "thresholds", "lungmask"]),
-    default="network",
-    show_default=True,
-    help="How lungs are found where no mask is given.",
+    help="How lungs are found where no mask is given.  [default: network]",
 )
-@click.option("--lungmask-weights", type=FILE, help="A weights file of the lungmask package.")
-@click.option("--lobes", type=FILE, help="Label map of the lobes, as --lungs; without it no severity score.")
-@click.option("--ground-glass", type=(float, float), metavar="HU HU", help="Of ground glass.  [default: -750 -300]")
-@click.option("--consolidation", type=(float, float), metavar="HU HU", help="Of consolidation.  [default: -300 50]")
+@click.option("--lungmask-weights", type=FILE, help="Weights of the lungmask package.")
+@click.option("--lobes", type=FILE, help="Label map of the lobes, as --lungs; needed for the severity score.")
+@click.option("--ground-glass", **HU, help="Range of ground glass.  [default: -750 -300]")  # type: ignore[arg-type]
+@click.option("--consolidation", **HU, help="Range of consolidation.  [default: -300 50]")  # type: ignore[arg-type]
 @click.option(
-    "--write",
-    multiple=True,
-    type=click.Choice(KINDS),
-    help="Only these files of a volume; may be given several times.  [default: all]",
+    "--write", multiple=True, type=click.Choice(KINDS), help="Only these files of a volume; repeatable.  [default: all]"
 )
 @click.option("--deidentify", is_flag=True, help="No patient name, identifier, date, UID or path in any output.")
 @click.option("--omit-empty-frames", is_flag=True, help="Leave empty frames out of the DICOM segmentation: smaller.")
 @click.option("--overwrite", is_flag=True, help="Predict again what is there already.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]")
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", "torch", "onnx", "openvino"]),
-    default=None,
-    help="What runs the network on a CPU; auto: the fastest installed.  [default: torch]",
-)
-def predict(
-    inputs: tuple[Path, ...],
-    out: Path,
-    recursive: bool,
-    weights: Path | None,
-    threshold: float | None,
-    intensity: str,
-    force: bool,
-    lungs: Path | None,
-    lung_method: str,
-    lungmask_weights: Path | None,
-    lobes: Path | None,
-    ground_glass: tuple[float, float] | None,
-    consolidation: tuple[float, float] | None,
-    write: tuple[str, ...],
-    deidentify: bool,
-    omit_empty_frames: bool,
-    overwrite: bool,
-    device: str,
-    threads: int | None,
-    engine: EngineName | None,
-) -> int:
-    """Take chest CT apart: volumes, DICOM series, or single slices.
+@device
+@threads
+@engine
+def predict(inputs: tuple[Path, ...], out: Path | None, **given: Any) -> int:
+    """Split chest CT into a healthy version and the lesion on top.
 
-    INPUT is a NIfTI, NRRD or MetaImage file, a DICOM file, a folder or zip with a DICOM series; or
-    slices as images (PNG, JPG, TIFF), lung-masked, or raw with --intensity 8-bit.
+    INPUT is a NIfTI, NRRD or MetaImage file, a DICOM file, a folder or zip with a DICOM series; or slices as images
+    (PNG, JPG, TIFF), lung-masked, or of the whole chest with --intensity 8-bit.
 
-    For each volume OUT/NAME/ gets score.nii.gz (0 to 1), lesion.nii.gz, lungs.nii.gz and
-    healthy.nii.gz on the input's grid, report.html, report.json and report.csv, manifest.json; of
-    DICOM also segmentation.dcm (SEG), score.dcm (parametric map) and report.dcm (SR). OUT/cases.csv
-    has a line for each.
+    Of each volume OUT/NAME/ gets score.nii.gz (0 to 1), lesion.nii.gz, lungs.nii.gz and healthy.nii.gz on the
+    input's grid, report.html, report.json and report.csv, manifest.json; of DICOM also segmentation.dcm (SEG),
+    score.dcm (parametric map) and report.dcm (SR). OUT/cases.csv has a line for each.
 
-    For each image: NAME_score.png (16 bit, 65535 = 1.0), NAME_mask.png, NAME_healthy.png and
-    NAME_overlay.png, on the slice's own grid; and predictions.csv for all.
+    Of each image OUT gets NAME_score.png (16 bit, 65535 = 1.0), NAME_mask.png, NAME_healthy.png and
+    NAME_overlay.png on the slice's own grid; and predictions.csv for all.
 
-    Rerunning skips what is done. Exit code 1 if some inputs could not be read.
+    A second call skips what is done. Exit code 1: some inputs could not be read, or not all of their files written;
+    the others are done. `lesionsplit --help` has all exit codes.
     """
     import signal
 
-    from lesionsplit.cases.find import find_cases
-    from lesionsplit.console import bar, case_table, say
-    from lesionsplit.dicom.deidentify import Pseudonyms
+    from lesionsplit.cli.console import case_table, say, warn
     from lesionsplit.errors import DataError, SettingsError
-    from lesionsplit.measures.settings import MeasureSettings
-    from lesionsplit.report.case import FILES, Outputs
-    from lesionsplit.report.inputs import Outcome
-    from lesionsplit.report.predictions import predict_files
-    from lesionsplit.report.settings import VolumeSettings
-    from lesionsplit.report.volumes import predict_volumes
+    from lesionsplit.io.cases import find_cases
+    from lesionsplit.pipeline.inputs import Outcome, usable
+    from lesionsplit.pipeline.predictor import Predictor
+    from lesionsplit.pipeline.slices import predict_slices
+    from lesionsplit.pipeline.volumes import predict_volumes
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # temporary files go, as after Ctrl-C
-    found = find_cases(inputs, recursive=recursive)
-    common: dict[str, Any] = {
-        "threshold": threshold,
-        "overwrite": overwrite,
-        "device": device,
-        "threads": threads,
-        "engine": engine,
-        "progress": bar,
-        "say": say,
-    }
+    options = _options(given)
+    found = usable(find_cases(inputs, recursive=given["recursive"]), options)
     if not found.images and not found.cases:
         for line in found.refused[:-1]:
-            say(line)
+            warn(line)
         raise DataError(found.refused[-1])
+    if found.cases and found.images and options.lungs is not None:
+        raise SettingsError("--lungs: the inputs are images and volumes; predict each kind in a call of its own")
     for line in found.refused:
-        say(line)
+        warn(line)
+    out = out or _default_out(inputs)
+    runtime = runtime_of(given)
+    predictor = Predictor.load(given["weights"], threshold=given["threshold"], runtime=runtime)
     outcome = Outcome(failed=len(found.refused))
     if found.images:
-        if deidentify:
-            raise SettingsError("--deidentify is for volumes: what is written of images bears their files' names")
-        raw = intensity == "8-bit"
-        outcome += predict_files(found.images, out, weights, lungs=lungs, raw=raw, **common)
+        outcome += predict_slices(found.images, out, predictor, options, overwrite=given["overwrite"])
     if found.cases:
-        usual = MeasureSettings()
-        settings = VolumeSettings(
-            intensity=INTENSITY[intensity],
-            force=force,
-            lungs=lungs,
-            lung_method=lung_method,  # type: ignore[arg-type]
-            lungmask_weights=lungmask_weights,
-            lobes=lobes,
-            measures=MeasureSettings(
-                ground_glass=ground_glass or usual.ground_glass, consolidation=consolidation or usual.consolidation
-            ),
-            outputs=Outputs(
-                kinds=write or tuple(FILES),
-                pseudonyms=Pseudonyms() if deidentify else None,
-                omit_empty_frames=omit_empty_frames,
-            ),
+        outcome += predict_volumes(
+            found.cases, out, predictor, options, refused=found.refused, overwrite=given["overwrite"]
         )
-        outcome += predict_volumes(found.cases, out, weights, settings, refused=found.refused, **common)
         case_table(out / "cases.csv")
     skipped = f", {outcome.skipped} were there already" if outcome.skipped else ""
-    failed = f", {outcome.failed} could not be read" if outcome.failed else ""
+    failed = f", {outcome.failed} failed" if outcome.failed else ""
     say(f"{outcome.done} predicted{skipped}{failed}: {out}")
+    if outcome.unusable and outcome.unusable == outcome.failed and not outcome.done + outcome.skipped:
+        return 2  # nothing was done, and every line says which option does not apply
     return 1 if outcome.failed else 0
+
+
+def _options(given: dict[str, Any]) -> Any:
+    from lesionsplit.io.dicom.deidentify import Pseudonyms
+    from lesionsplit.measurements.settings import MeasurementSettings
+    from lesionsplit.pipeline.options import PredictOptions
+
+    ranges = {name: given[name] for name in ("ground_glass", "consolidation") if given[name] is not None}
+    return PredictOptions(
+        intensity=given["intensity"],
+        force=given["force"],
+        lungs=given["lungs"],
+        lung_method=given["lung_method"],
+        lungmask_weights=given["lungmask_weights"],
+        lobes=given["lobes"],
+        measurements=MeasurementSettings(**ranges),
+        write=given["write"] or None,
+        pseudonyms=Pseudonyms() if given["deidentify"] else None,
+        omit_empty_frames=given["omit_empty_frames"],
+    )
+
+
+def _default_out(inputs: tuple[Path, ...]) -> Path:
+    """``scan-lesionsplit`` for scan.nii.gz, in the working directory."""
+    from lesionsplit.io.names import safe, stem
+
+    first = inputs[0].resolve()
+    name = first.name if first.is_dir() else stem(first.name)
+    return Path(f"{safe(name) if len(inputs) == 1 else 'scans'}-lesionsplit")

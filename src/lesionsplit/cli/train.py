@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from lesionsplit.cli import options
+from lesionsplit.cli.options import FILE
+
+if TYPE_CHECKING:
+    from lesionsplit.training.run import Run
 
 DEFAULT_CONFIG = "distilled"
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path), help="Folder with slices.csv, or with normal/ and lesion/.")
-@click.option(
-    "--run", "folder", type=click.Path(path_type=Path), required=True, help="Folder that the run is written to."
-)
+@click.argument("data", type=FILE, required=False)
+@click.option("--run", "folder", type=FILE, help="Folder of the run.  [default: runs/NAME, NAME being that of DATA]")
 @click.option(
     "--config",
-    default=None,
-    help="A .toml file, or one of the package's: distilled, synthesis, diffusion, paper, paper-small, small, "
-    "paper-demo, demo, supervised.  "
-    f"[default: {DEFAULT_CONFIG}]",
+    help="A .toml file, or a config of the package: distilled, separation, synthesis, diffusion, paper, paper-small, "
+    f"small, paper-demo, demo, supervised.  [default: {DEFAULT_CONFIG}]",
 )
 @click.option(
     "--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE", help="Change one setting; may be repeated."
 )
-@click.option(
-    "--steps", type=click.IntRange(min=1), help="Shorter than --set training.steps=N; with --resume, go on to N."
-)
-@click.option("--resume", is_flag=True, help="Continue the run in --run from its last checkpoint.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]")
-@click.option(
-    "--cache", type=click.Path(path_type=Path), help="Where prepared slices are kept.  [default: your cache folder]"
-)
+@click.option("--steps", type=click.IntRange(min=1), help="Number of steps; with --resume, the new last step.")
+@click.option("--resume", is_flag=True, help="Continue the run from its last checkpoint; DATA may be left out.")
+@options.device
+@options.threads
+@click.option("--cache", type=FILE, help="Folder for prepared slices.  [default: your cache folder]")
 def train(
     data: Path | None,
-    folder: Path,
+    folder: Path | None,
     config: str | None,
     overrides: tuple[str, ...],
     steps: int | None,
@@ -44,44 +44,77 @@ def train(
     threads: int | None,
     cache: Path | None,
 ) -> int:
-    """Train on slices labelled normal or lesion; no mask is looked at.
+    """Train on the slices in DATA, which are labelled normal or lesion.
 
-    Except by --config supervised, which is an upper bound: it trains on one annotator's masks of train.
+    DATA is a folder with slices.csv, or with the folders normal/ and lesion/. No mask is used. The only exception is
+    --config supervised, an upper bound that is trained on the masks of one annotator.
 
-    Ctrl-C stops at the end of a step, with a checkpoint. Several processes: torchrun
+    Ctrl-C stops after the current step and writes a checkpoint. To use several processes: torchrun
     --nproc-per-node N -m -- lesionsplit train ...
     """
-    from lesionsplit.console import TrainingLine, bar, say
-    from lesionsplit.errors import RunError
-    from lesionsplit.run import Run, first_process, read_config
-    from lesionsplit.training.train import train as train_run
+    from lesionsplit.cli.console import TrainingLine, say
+    from lesionsplit.training.run import first_process
+    from lesionsplit.training.train import train_run
 
-    if resume:
-        if config is not None or overrides:
-            raise RunError("--resume continues a run with its own settings; only --steps may change")
-        run = Run.open(folder, steps=steps)
-    else:
-        if steps is not None:
-            overrides = (*overrides, f"training.steps={steps}")
-        run = Run.create(folder, read_config(config or DEFAULT_CONFIG, overrides))
+    if folder is None:
+        if data is None:
+            raise click.UsageError("no data: give DATA, a folder with slices.csv or with normal/ and lesion/")
+        folder = Path("runs") / data.resolve().name
+    run = _continued(folder, config, overrides, steps) if resume else _new(folder, data, config, overrides, steps)
     trained = train_run(
         run,
         data or run.data(),
         cache=cache,
-        device=device,
-        threads=threads,
-        progress=bar,
+        runtime=options.runtime_of({"device": device, "threads": threads}),
         watch=lambda one: TrainingLine(one.settings.training.steps),
-        say=say,
     )
     if not first_process():
         return 0
     if not trained.finished:
-        say(f"stopped after step {trained.step}; to continue: lesionsplit train --run {folder} --resume")
+        resumed = f"lesionsplit train --run {_quoted(folder)} --resume"
+        say(f"stopped after step {trained.step}; to continue: {resumed}")
         if trained.step:
-            say(f"to end it here: lesionsplit train --run {folder} --resume --steps {trained.step}")
+            say(f"to end the run here: {resumed} --steps {trained.step}")
         return 130
     say(f"weights: {run.weights}")
     say(f"pictures: {run.folder / 'pictures'}")
-    say(f"next: lesionsplit evaluate --weights {run.weights} --data {run.data()} --split test")
+    say(f"next: {_next_command(run)}")
     return 0
+
+
+def _new(folder: Path, data: Path | None, config: str | None, overrides: tuple[str, ...], steps: int | None) -> Run:
+    from lesionsplit.training.run import Run, read_config
+
+    if data is None:
+        raise click.UsageError("no data: give DATA, a folder with slices.csv or with normal/ and lesion/")
+    if steps is not None:
+        if any(one.partition("=")[0].strip() == "training.steps" for one in overrides):
+            raise click.UsageError("--steps and --set training.steps are the same setting; give one of them")
+        overrides = (*overrides, f"training.steps={steps}")
+    return Run.create(folder, read_config(config or DEFAULT_CONFIG, overrides))
+
+
+def _continued(folder: Path, config: str | None, overrides: tuple[str, ...], steps: int | None) -> Run:
+    from lesionsplit.training.run import Run
+
+    if config is not None or overrides:
+        raise click.UsageError(
+            "--config and --set do not apply with --resume: a run keeps its settings, except --steps"
+        )
+    return Run.open(folder, steps=steps)
+
+
+def _next_command(run: Run) -> str:
+    """The command to try next: an evaluation where test or val has masks, otherwise a prediction."""
+    from lesionsplit.data.table import read_table
+
+    data, weights = run.data(), _quoted(run.weights)
+    table = read_table(data)
+    for split in ("test", "val"):
+        if table.select(lambda row, split=split: row.split == split).annotators:  # type: ignore[misc]
+            return f"lesionsplit evaluate {_quoted(data)} --weights {weights} --split {split}"
+    return f"lesionsplit predict {_quoted(table.labelled('lesion').slices[0].image.parent)} --weights {weights}"
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))

@@ -1,1 +1,1 @@
-"""From folders of slices to what a network eats, and back onto the slice's own grid."""
+"""From folders of slices to the input of a network, and from its output back to the slice's own grid."""

@@ -1,4 +1,4 @@
-"""Small random changes that leave a slice what it is."""
+"""Data augmentation: small random changes of slices in training."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from torch import Tensor
 
 from lesionsplit.settings import Settings
 
-Share = Annotated[float, Meta(ge=0, le=0.5)]
+Amount = Annotated[float, Meta(ge=0, le=0.5)]
 
 
 class Augmentation(Settings, frozen=True):
-    """How much a slice may change; each value is the largest change either way, 0 turns it off."""
+    """How much a slice may change; each value is the largest change in either direction, 0 turns it off."""
 
     flip: bool = True
-    """Mirror left and right, half of the time."""
+    """Mirror left and right with probability one half."""
 
     rotation: Annotated[float, Meta(ge=0, le=45)] = 8.0
     """Degrees."""
 
-    scale: Share = 0.08
-    """Share of the size."""
+    scale: Amount = 0.08
+    """Fraction of the size."""
 
-    shift: Share = 0.03
-    """Share of the canvas, on each axis."""
+    shift: Amount = 0.03
+    """Fraction of the canvas, on each axis."""
 
-    gain: Share = 0.08
-    """Share of the grey."""
+    gain: Amount = 0.08
+    """Fraction of the grey."""
 
-    offset: Share = 0.02
-    """Share of full scale, on what is not black."""
+    offset: Amount = 0.02
+    """Fraction of full scale, for pixels that are not black."""
 
     def apply(self, images: Tensor, generator: torch.Generator, greys: int = 1) -> Tensor:
-        """Change each of (B, C, H, W) on its own.
+        """Change each slice of (B, C, H, W) independently.
 
-        The first ``greys`` channels are grey, 0 to 1, black stays black, and change alike; any other, an outline
-        for one, is moved with them on one grid and keeps its values.
+        The first ``greys`` channels are grey, 0 to 1, and get the same change; black stays black. The others, such
+        as masks, are only moved.
         """
         moved = self._move(images, generator)
         grey = self._recolour(moved[:, :greys], generator)
@@ -53,7 +53,7 @@ class Augmentation(Settings, frozen=True):
         mirror = torch.where(draw[0] < 0, -1.0, 1.0) if self.flip else torch.ones(len(images))
         angle = draw[1] * math.radians(self.rotation)
         size = 1 + draw[2] * self.scale
-        aspect = images.shape[-2] / images.shape[-1]  # turning is to be by a true angle on a canvas that is not square
+        aspect = images.shape[-2] / images.shape[-1]  # so that a rotation is one on a canvas that is not square
         cosine, sine = torch.cos(angle) * size, torch.sin(angle) * size
         rows = [
             torch.stack([mirror * cosine, -mirror * sine * aspect, 2 * self.shift * draw[3]], dim=1),

@@ -1,9 +1,9 @@
-"""Slices brought to network pixels once, kept as one memory-mapped array.
+"""Slices resampled to network pixels once, stored as one memory-mapped array.
 
-An entry is a folder whose name is a digest of what went in: the placement, and the path, size and
-time of change of each slice's files. It is built beside its place and renamed there, so that a reader sees a
-whole entry or none; a lock keeps two processes from building the same one twice. With an annotator's
-outlines it is an entry of its own, and the weakly supervised methods' has none in it.
+An entry is a folder whose name is a digest of its inputs: the placement, and the path, size and time of change of
+each slice's files. It is written under another name and then renamed, so that a reader finds a whole entry or none;
+a lock keeps two processes from building the same entry twice. An entry with an annotator's masks is separate; that
+of the weakly supervised methods contains no masks.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 from PIL.Image import Resampling
 from platformdirs import user_cache_path
 
-from lesionsplit.data.lungs import read_slice
+from lesionsplit.arrays import new_array, open_array
+from lesionsplit.atomic import atomic_folder, sweep
+from lesionsplit.data.lung_slice import read_slice
 from lesionsplit.data.masks import read_mask
 from lesionsplit.data.normalise import Normalisation
 from lesionsplit.data.placement import PlacementSettings
@@ -33,24 +36,41 @@ from lesionsplit.images import Float, Grey, as_float, as_grey, full_scale, read_
 from lesionsplit.progress import Progress, silent
 from lesionsplit.settings import to_table
 
-FORMAT = 1
-"""Part of every key: raise it whenever the same input would be prepared differently."""
+FORMAT = 2
+"""Part of every key: raise it when the preparation of the same input changes."""
 
-IMAGES, OUTLINES = "images.npy", "outlines.npy"
-"""Files of an entry; the second only where an annotator's outlines were asked for."""
+IMAGES, OUTLINES, FACTS = "images.npy", "outlines.npy", "entry.json"
+"""Files of an entry; the second only with an annotator."""
+
+Depth: TypeAlias = Literal["uint8", "uint16"]
 
 LEVELS = 256
-"""Bins of the histogram of lung grey, from which the normalisation is fitted."""
+"""Bins of the histogram of lung grey, to which the normalisation is fitted."""
 
 
-class Findings(NamedTuple):
-    """What teachers find in slices, on the canvas; (slices, rows, columns) each, of the images' depth."""
+class _Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The part of entry.json that describes the other files."""
 
-    chance: Grey
-    """How sure they are that a pixel is lesion, full scale for certain; 0 in normal slices."""
+    dtype: Depth
+    labels: list[bool]
+    histogram: list[int]
+    fingerprint: str
+    digest: str = ""
+    """Of the rest."""
+
+    def whole(self) -> str:
+        """The digest that belongs here."""
+        return hashlib.sha256(msgspec.json.encode(msgspec.structs.replace(self, digest=""))).hexdigest()
+
+
+class CachedTeacherOutputs(NamedTuple):
+    """Outputs of teachers, on the canvas; (slices, rows, columns) each, of the images' depth."""
+
+    targets: Grey
+    """Confidence that a pixel is lesion, full scale for 1; 0 in normal slices."""
 
     healthy: Grey
-    """The slices without their lesions; not filled in for normal slices."""
+    """The slices without their lesions; 0 in normal slices."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,17 +84,17 @@ class PreparedSlices:
     """(slices,): True for lesion."""
 
     outlines: npt.NDArray[np.uint8] | None = None
-    """(slices, rows, columns), memory-mapped, read-only: the share of each pixel that the annotator
-    outlined, 255 for all of it; nothing in normal slices. None: nobody's were asked for."""
+    """(slices, rows, columns), memory-mapped, read-only: the fraction of each pixel inside the annotator's mask, 255
+    for all of it; 0 in normal slices. None: prepared without an annotator."""
 
-    findings: Findings | None = None
-    """None: there are no teachers."""
+    teacher_outputs: CachedTeacherOutputs | None = None
+    """None: without teachers."""
 
     normalisation: Normalisation
     """Fitted to the lung pixels of these slices."""
 
     fingerprint: str
-    """Digest of images, labels and outlines: the same for the same data wherever it lies."""
+    """Digest of images, labels and masks; it does not depend on paths."""
 
     def where(self, *, lesion: bool) -> npt.NDArray[np.intp]:
         """The positions of the slices of one label."""
@@ -89,15 +109,15 @@ def prepare(
     folder: Path | None = None,
     progress: Progress = silent,
 ) -> PreparedSlices:
-    """The table's slices on the canvas: from the cache if nothing has changed, else made now.
+    """The table's slices on the canvas: from the cache if nothing has changed, otherwise computed now.
 
     Args:
-        table: slices in the order wanted.
-        placement: how frames are brought to one size.
-        annotator: whose outlines are wanted too; `Table.supervised_by` sees that no lesion slice lacks
-            one. By default no mask is looked at.
-        folder: the cache; by default the user's own cache folder.
-        progress: shows how far it is; called with what to iterate, its length and a title.
+        table: slices, in the order of the result.
+        placement: from frames to the canvas.
+        annotator: the annotator whose masks are prepared, too; `Table.supervised_by` checks that every lesion
+            slice has one. By default no mask is read.
+        folder: the cache; by default the user's cache folder.
+        progress: shows how far it is.
 
     Raises:
         DataError: naming the row: an unreadable image or mask, no lung, not lung-masked.
@@ -105,7 +125,7 @@ def prepare(
     folder = folder or user_cache_path("lesionsplit", appauthor=False)
     origin = {"root": str(table.root.resolve()), "placement": to_table(placement)}
     stamps: dict[str, object] = {"rows": [_stamp(row) for row in table]}
-    if annotator is not None:  # else the names stay those of entries made before there were outlines
+    if annotator is not None:  # without one, names are those of entries from before masks
         origin["annotator"] = annotator
         stamps["masks"] = [
             (str(path), *_state(path)) for path in (row.masks[annotator] for row in table.labelled("lesion"))
@@ -115,13 +135,16 @@ def prepare(
     entry = folder / f"{source}-{key}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)  # also where the entry is there, and nothing will be written
         with FileLock(folder / f"{source}.lock"):
-            if not (entry / "entry.json").is_file():
+            try:
+                return _open(entry, table, placement, annotator)
+            except (OSError, ValueError):  # there is none, or it is damaged
                 _build(table, placement, annotator, entry, progress)
-                for stale in (*folder.glob(f"{source}-*"), *folder.glob(f".{source}-*")):  # those of killed processes
-                    if stale != entry:
-                        shutil.rmtree(stale, ignore_errors=True)
-            return _open(entry)
+            for stale in folder.glob(f"{source}-*"):
+                if stale != entry:
+                    shutil.rmtree(stale, ignore_errors=True)
+            return _open(entry, table, placement, annotator)
     except OSError as error:
         raise DataError(
             f"{folder}: the cache cannot be written ({error.strerror}); choose another with --cache"
@@ -129,24 +152,16 @@ def prepare(
 
 
 def _build(table: Table, placement: PlacementSettings, annotator: str | None, entry: Path, progress: Progress) -> None:
-    beside = entry.with_name(f".{entry.name}.{os.getpid()}")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
-    try:
-        _fill(beside, table, placement, annotator, progress)
-        shutil.rmtree(entry, ignore_errors=True)
-        beside.rename(entry)
-    finally:  # after an error or Ctrl-C nothing half made stays
-        shutil.rmtree(beside, ignore_errors=True)
+    shutil.rmtree(entry, ignore_errors=True)
+    with atomic_folder(entry, durable=True) as temporary:  # zeros after a power failure would train without a word
+        _fill(temporary, table, placement, annotator, progress)
 
 
 def _fill(folder: Path, table: Table, placement: PlacementSettings, annotator: str | None, progress: Progress) -> None:
-    def allocate(name: str, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-        shape = (len(table), *placement.canvas)
-        return np.lib.format.open_memmap(folder / name, mode="w+", dtype=dtype, shape=shape)
-
-    images: Grey = allocate(IMAGES, np.uint16 if any(_bits(row) > 8 for row in table) else np.uint8)
-    outlines = None if annotator is None else allocate(OUTLINES, np.uint8)
+    shape = (len(table), *placement.canvas)
+    dtype: Depth = "uint16" if any(_bits(row) > 8 for row in table) else "uint8"
+    images: Grey = new_array(folder / IMAGES, shape, dtype)
+    outlines = None if annotator is None else new_array(folder / OUTLINES, shape, np.uint8)
     histogram = np.zeros(LEVELS, dtype=np.int64)
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
@@ -159,12 +174,14 @@ def _fill(folder: Path, table: Table, placement: PlacementSettings, annotator: s
     finally:
         pool.shutdown(cancel_futures=True)
     labels = np.array([row.label == "lesion" for row in table])
-    entry = {
-        "labels": labels.astype(int).tolist(),
-        "histogram": histogram.tolist(),
-        "fingerprint": _fingerprint(images, labels, outlines),
-    }
-    (folder / "entry.json").write_text(json.dumps(entry))
+    Normalisation.fit(histogram)  # refuses slices of one grey, before they are kept
+    facts = _Facts(
+        dtype=dtype,
+        labels=labels.tolist(),
+        histogram=histogram.tolist(),
+        fingerprint=_fingerprint(images, labels, outlines),
+    )
+    (folder / FACTS).write_bytes(msgspec.json.encode(msgspec.structs.replace(facts, digest=facts.whole())))
 
 
 def _bits(row: Slice) -> int:
@@ -181,32 +198,46 @@ class _Prepared(NamedTuple):
 
 
 def _prepare_one(row: Slice, placement: PlacementSettings, annotator: str | None) -> _Prepared:
-    """A slice on the canvas, the histogram of its lung and, of a lesion slice if asked to, its outline."""
+    """A slice on the canvas, the histogram of its lung and, for a lesion slice with an annotator, its mask."""
     image, lungs = read_slice(row)
     levels = image[lungs].astype(np.int64) * (LEVELS - 1) // full_scale(image)
     placed = placement.place(lungs)
     outline = None
     if annotator is not None and row.label == "lesion":
         mask = read_mask(row, annotator).astype(np.float32)
-        outline = placed.apply(resize(mask, placed.frame, Resampling.BOX))  # a mask may be coarser or finer
+        outline = placed.apply(resize(mask, placed.frame, Resampling.BOX))  # masks may be coarser or finer than images
     return _Prepared(placed.apply(as_float(image)), np.bincount(levels, minlength=LEVELS), outline)
 
 
-def _open(entry: Path) -> PreparedSlices:
-    meta = json.loads((entry / "entry.json").read_text())
-    outlines = entry / OUTLINES
+def _open(entry: Path, table: Table, placement: PlacementSettings, annotator: str | None) -> PreparedSlices:
+    """An entry of the cache, every byte checked.
+
+    Raises:
+        OSError: there is none.
+        ValueError: it is damaged.
+    """
+    try:
+        facts = msgspec.json.decode((entry / FACTS).read_bytes(), type=_Facts)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ValueError(f"{entry / FACTS}: {error}") from None
+    shape = (len(table), *placement.canvas)
+    images = open_array(entry / IMAGES, shape, facts.dtype)
+    outlines = None if annotator is None else open_array(entry / OUTLINES, shape, np.uint8)
+    labels = np.array(facts.labels, dtype=bool)
+    if facts.digest != facts.whole() or facts.fingerprint != _fingerprint(images, labels, outlines):
+        raise ValueError(f"{entry}: has changed since it was written")
     return PreparedSlices(
-        images=np.load(entry / IMAGES, mmap_mode="r", allow_pickle=False),
-        outlines=np.load(outlines, mmap_mode="r", allow_pickle=False) if outlines.is_file() else None,
-        labels=np.array(meta["labels"], dtype=bool),
-        normalisation=Normalisation.fit(np.array(meta["histogram"], dtype=np.int64)),
-        fingerprint=meta["fingerprint"],
+        images=images,
+        outlines=outlines,
+        labels=labels,
+        normalisation=Normalisation.fit(np.array(facts.histogram, dtype=np.int64)),
+        fingerprint=facts.fingerprint,
     )
 
 
 def _fingerprint(images: Grey, labels: npt.NDArray[np.bool_], outlines: npt.NDArray[np.uint8] | None) -> str:
     content = hashlib.sha256()
-    for image in images:  # one at a time: the file may be larger than memory
+    for image in images:  # one by one: the file may be larger than memory
         content.update(image.tobytes())
     content.update(labels.tobytes())
     for outline in outlines if outlines is not None else ():
@@ -221,10 +252,11 @@ def _stamp(row: Slice) -> list[str | int]:
     return stamp
 
 
-def _state(path: Path) -> tuple[int, int]:
+def _state(path: Path) -> tuple[int, ...]:
+    """What changes when another file is put into the place: its time alone may be that of the one before."""
     stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
-def _digest(what: object) -> str:
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

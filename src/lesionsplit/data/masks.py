@@ -1,4 +1,4 @@
-"""Annotators' masks: for evaluation and pictures, and for the training of a supervised upper bound alone."""
+"""Annotators' masks, for evaluation, pictures and the training of a supervised upper bound."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from lesionsplit.images import Mask, read_mask_file
 
 
 def read_mask(row: Slice, annotator: str) -> Mask:
-    """What an annotator outlined in a slice, at the mask file's own size.
+    """An annotator's mask of a slice, at the size of the mask file.
 
     Raises:
-        DataError: naming the row: the file is unreadable, is not black and white, or outlines
-            something in a slice whose label is normal.
+        DataError: the file is unreadable, is not black and white, or marks a lesion in a slice labelled normal; the
+            message names the row.
     """
     try:
         mask = read_mask_file(row.masks[annotator], "lesion")
     except DataError as error:
         raise DataError(f"{row.place}: {error}") from None
     if row.label == "normal" and mask.any():
-        raise DataError(f"{row.place}: is labelled normal, but {annotator} outlined something in it; mend one of them")
+        raise DataError(
+            f"{row.place}: is labelled normal, but the mask of annotator {annotator} is not empty; correct one of them"
+        )
     return mask

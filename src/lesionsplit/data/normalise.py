@@ -1,17 +1,22 @@
-"""Grey values to the range of tanh and back, by the training slices' own statistics (section 3.1)."""
+"""From grey to the range of tanh and back, by the statistics of the training slices (section 3.1)."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import numpy as np
+from msgspec import Meta
 from torch import Tensor
 
+from lesionsplit.errors import DataError
 from lesionsplit.images import Float
-from lesionsplit.settings import Settings
+from lesionsplit.settings import Fraction, Settings
 
 SPREAD = 3.0
-"""Standard deviations of lung grey that fill the range of tanh; brighter vessels saturate."""
+"""The range of tanh is this many standard deviations of lung grey to either side; brighter vessels saturate."""
+
+SMALLEST = 1e-6
+"""Standard deviation: grey of less contrast than half of the smallest step of 16 bits is constant."""
 
 Values = TypeVar("Values", Tensor, Float)
 
@@ -19,22 +24,28 @@ Values = TypeVar("Values", Tensor, Float)
 class Normalisation(Settings, frozen=True):
     """``(grey - mean) / (3 std)``, clipped to [-1, 1]; grey as a fraction of full scale.
 
-    The paper normalises by mean and standard deviation "over all training images" and has tanh
-    outputs "within the same range (-1, 1) as the input" without saying how the two meet. Here the
-    statistics are those of lung pixels, since the rest is black, and three of these standard
-    deviations are the range.
+    The paper normalises by mean and standard deviation "over all training images" and has tanh outputs "within the
+    same range (-1, 1) as the input", but does not say how the two fit. Here the statistics are those of lung pixels,
+    since the rest is black, and the range is three standard deviations to either side.
     """
 
-    mean: float
-    std: float
+    mean: Fraction
+    std: Annotated[float, Meta(ge=SMALLEST, le=1)]
 
     @classmethod
     def fit(cls, histogram: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Normalisation:
-        """From counts of grey levels of lung pixels; the last bin is full scale."""
+        """From a histogram of the grey of lung pixels; the last bin is full scale.
+
+        Raises:
+            DataError: they are all of one grey.
+        """
         grey = np.linspace(0, 1, len(histogram))
-        share = histogram / histogram.sum()
-        mean = float(grey @ share)
-        return cls(mean=mean, std=float(np.sqrt((grey - mean) ** 2 @ share)))
+        weights = histogram / histogram.sum()
+        mean = float(grey @ weights)
+        std = float(np.sqrt((grey - mean) ** 2 @ weights))
+        if not std >= SMALLEST:
+            raise DataError("the lungs of all slices have one and the same grey; give slices of CT with their contrast")
+        return cls(mean=mean, std=std)
 
     def apply(self, grey: Values) -> Values:
         """Grey, 0 to 1, to network grey, -1 to 1."""

@@ -1,13 +1,14 @@
-"""Which slices make up a training step.
+"""The slices of a training step.
 
-Normal and lesion slices are drawn independently, each label in shuffled rounds that use all of its
-slices before any comes again. A draw is a function of seed, step and rank alone: nothing has to be
-saved for a resumed run to draw what an unbroken one would have drawn.
+Normal and lesion slices are sampled independently, each label in shuffled rounds that use all of its slices
+before any is repeated. A batch is a function of seed, step and rank alone, so that a continued run needs no
+stored state to get the batches of an uninterrupted one.
 """
 
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -20,39 +21,36 @@ from lesionsplit.data.cache import PreparedSlices
 from lesionsplit.images import Grey
 
 
-class Taught(NamedTuple):
-    """What teachers find in the slices with lesion of a batch, (B, 1, H, W) each."""
+class TeacherOutputs(NamedTuple):
+    """Outputs of teachers for the slices with lesion of a batch, (B, 1, H, W) each."""
 
-    chance: Tensor
-    """How sure they are that a pixel is lesion, 0 to 1."""
+    targets: Tensor
+    """Confidence that a pixel is lesion, 0 to 1."""
 
     healthy: Tensor
     """The slices without their lesions, in network grey."""
 
 
 class Batch(NamedTuple):
-    """As many normal slices as slices with lesion: all the supervision there is, but for an upper bound.
-
-    Each is (B, 1, H, W) in network grey.
-    """
+    """As many normal slices as slices with lesion, (B, 1, H, W) each, in network grey."""
 
     normal: Tensor
     lesion: Tensor
     outlined: Tensor | None = None
-    """(B, 1, H, W), 1 where an annotator outlined the slices with lesion, else 0; None for every weakly
-    supervised method."""
+    """(B, 1, H, W), the annotator's mask of the slices with lesion, 1 inside; None for every weakly supervised
+    method."""
 
-    taught: Taught | None = None
+    teacher_outputs: TeacherOutputs | None = None
     """None for every method without teachers."""
 
     @property
     def images(self) -> Tensor:
-        """All of the slices, (2B, 1, H, W), the normal ones first."""
+        """All slices, (2B, 1, H, W), the normal ones first."""
         return torch.cat([self.normal, self.lesion])
 
 
 class Shuffled:
-    """The numbers below ``count`` in endless shuffled rounds, any stretch of which can be asked for."""
+    """An endless sequence of shuffled rounds of the numbers below ``count``, with access to any part of it."""
 
     def __init__(self, count: int, seed: tuple[int, ...]) -> None:
         self.count = count
@@ -72,8 +70,19 @@ class Shuffled:
         return self._rounds[number]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """One process of a training."""
+
+    rank: int = 0
+    world_size: int = 1
+    """Number of processes."""
+
+    device: torch.device | str = "cpu"
+
+
 class Sampler:
-    """Draws training batches from prepared slices."""
+    """Makes training batches from prepared slices."""
 
     def __init__(
         self,
@@ -82,33 +91,31 @@ class Sampler:
         *,
         batch_size: int,
         seed: int,
-        rank: int = 0,
-        world_size: int = 1,
-        device: torch.device | str = "cpu",
+        worker: Worker = Worker(),
     ) -> None:
-        """``batch_size`` slices of each label a step, shared out among ``world_size`` processes."""
+        """``batch_size`` slices of each label per step, divided among all processes."""
         self.slices = slices
         self.augmentation = augmentation
-        self.share = batch_size // world_size
+        self.share = batch_size // worker.world_size
         self.batch_size = batch_size
         self.seed = seed
-        self.rank = rank
-        self.device = device
+        self.rank = worker.rank
+        self.device = worker.device
         stored: list[Grey] = [slices.images]
         self._greys = 1
         if slices.outlines is not None:
             stored.append(slices.outlines)
-        elif slices.findings is not None:
-            stored += [slices.findings.healthy, slices.findings.chance]
-            self._greys = 2  # slices and their healthy versions change alike
-        self._stored = _at_hand(stored, torch.device(device))
+        elif slices.teacher_outputs is not None:
+            stored += [slices.teacher_outputs.healthy, slices.teacher_outputs.targets]
+            self._greys = 2  # slices and their healthy versions get the same augmentation
+        self._stored = _load(stored, torch.device(worker.device))
         self._positions = [slices.where(lesion=lesion) for lesion in (False, True)]
         self._order = [Shuffled(len(at), (seed, label)) for label, at in enumerate(self._positions)]
 
     def draw(self, step: int) -> Batch:
         """The batch of one step, (share, 1, H, W) of each label, augmented and normalised.
 
-        It has outlines, or what teachers find, where the prepared slices have them; they move with their slices.
+        Masks and teacher outputs, where the prepared slices have them, are moved with their slices.
         """
         start = step * self.batch_size + self.rank * self.share
         chosen = np.concatenate(
@@ -122,20 +129,20 @@ class Sampler:
         if self.slices.outlines is not None:
             (outlined,) = others
             return batch._replace(outlined=(outlined[self.share :] >= 0.5).to(grey.dtype))
-        if self.slices.findings is not None:
-            healthy, chance = (one[self.share :] for one in others)
-            return batch._replace(taught=Taught(chance, self.slices.normalisation.apply(healthy)))
+        if self.slices.teacher_outputs is not None:
+            healthy, targets = (one[self.share :] for one in others)
+            return batch._replace(teacher_outputs=TeacherOutputs(targets, self.slices.normalisation.apply(healthy)))
         return batch
 
 
-def _at_hand(stored: list[Grey], device: torch.device) -> list[Tensor]:
-    """Stored slices where batches are made of them: in a GPU's memory, if they are at most half of what is free there.
+def _load(stored: list[Grey], device: torch.device) -> list[Tensor]:
+    """Stored slices as tensors: in the GPU's memory, if they fill at most half of what is free there.
 
-    They stay in 8 or 16 bit: 3800 slices of 256 x 256 are 250 MB, and each step then copies its slices within the
-    GPU. Elsewhere it is the file's memory map, of which a step reads the slices that it needs.
+    They stay in 8 or 16 bit: 3800 slices of 256 x 256 are 250 MB. Elsewhere they stay memory-mapped, and a step
+    reads only the slices that it needs.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that they are read-only, and not to be written to: nobody does
+        warnings.simplefilter("ignore")  # the arrays are read-only, and never written to
         whole = [torch.from_numpy(one.view(np.int16) if one.dtype == np.uint16 else one) for one in stored]
     if device.type == "cuda" and 2 * sum(one.nbytes for one in whole) <= torch.cuda.mem_get_info(device)[0]:
         return [one.to(device) for one in whole]
@@ -143,13 +150,13 @@ def _at_hand(stored: list[Grey], device: torch.device) -> list[Tensor]:
 
 
 def _read(stored: Tensor, chosen: Tensor, device: torch.device | str) -> Tensor:
-    """Some of the stored slices as a share of full scale, (B, 1, H, W); 16 bit ones lie there with a sign."""
-    taken = stored[chosen.to(stored.device)].unsqueeze(1).to(device)
-    if taken.dtype == torch.int16:
-        return taken.int().bitwise_and(0xFFFF).float() / 0xFFFF
-    return taken.float() / 0xFF
+    """Some of the stored slices as a fraction of full scale, (B, 1, H, W); 16 bit is stored as signed integers."""
+    values = stored[chosen.to(stored.device)].unsqueeze(1).to(device)
+    if values.dtype == torch.int16:
+        return values.int().bitwise_and(0xFFFF).float() / 0xFFFF
+    return values.float() / 0xFF
 
 
 def derive_seed(*parts: int) -> int:
-    """One seed from several numbers, well mixed: the same numbers, the same seed."""
+    """One seed from several numbers; the same numbers give the same seed."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint32)[0])

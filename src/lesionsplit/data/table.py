@@ -1,4 +1,4 @@
-"""Which slices there are: `slices.csv`, or two folders named `normal` and `lesion`."""
+"""The slices of a data set: `slices.csv`, or two folders named `normal` and `lesion`."""
 
 from __future__ import annotations
 
@@ -26,41 +26,40 @@ class Slice:
     label: Label
     split: Split
     series: str
-    """Slices of one series are near-duplicates: never in two splits, resampled together."""
+    """Slices of one series are near-duplicates: they are in one split, and the bootstrap resamples them together."""
 
     masks: Mapping[str, Path] = field(default_factory=dict)
-    """By annotator. Empty for normal slices, and for every slice that a weakly supervised training sees."""
+    """By annotator. Empty for normal slices, and for every slice of a weakly supervised training."""
 
     lungs: Path | None = None
-    """A mask of the lungs, of the image's shape. Without one the image is lung-masked: black outside them."""
+    """A lung mask of the image's shape. Without one the image must be lung-masked, that is black outside the lungs."""
 
     healthy: Path | None = None
-    """What the slice looks like without its lesion; only a phantom knows."""
+    """The slice without its lesion; only known for a phantom."""
 
     position: int = 0
-    """Which row of the table it is, from 0. Rows of a series are taken to be in the order of its slices: those that
-    follow each other are neighbours."""
+    """Row of the table, from 0. Rows of a series are in the order of its slices: consecutive rows are neighbours."""
 
     place: str
-    """Where the table says so, for messages: `slices.csv line 2 (images/1.png)`."""
+    """The place in the table, for messages: `slices.csv line 2 (images/1.png)`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """The slices of a data set, in the table's own order."""
+    """The slices of a data set, in the order of the table."""
 
     root: Path
     slices: tuple[Slice, ...]
 
     def select(self, wanted: Callable[[Slice], bool]) -> Table:
-        """The slices that are wanted."""
+        """The slices for which ``wanted`` is true."""
         return replace(self, slices=tuple(filter(wanted, self.slices)))
 
     def split(self, split: Split) -> Table:
         """The slices of one split.
 
         Raises:
-            DataError: there is none.
+            DataError: there are none.
         """
         chosen = self.select(lambda row: row.split == split)
         if not chosen.slices:
@@ -73,21 +72,21 @@ class Table:
         return self.select(lambda row: row.label == label)
 
     def around(self, rows: Iterable[Slice]) -> Table:
-        """Some of the slices and their neighbours in the series, in the table's own order."""
+        """The given slices and their neighbours in the series, in the order of the table."""
         near = {(row.series, row.position + step) for row in rows for step in (-1, 0, 1)}
         return self.select(lambda row: (row.series, row.position) in near)
 
     def without_masks(self) -> Table:
-        """The same slices with image labels only: all that weakly supervised training may see."""
+        """The same slices with image labels only, for weakly supervised training."""
         return replace(self, slices=tuple(replace(row, masks={}, healthy=None) for row in self.slices))
 
     def supervised_by(self, annotator: str) -> Table:
-        """The same slices with one annotator's masks, of train's lesion slices alone.
+        """The same slices with the masks of one annotator for the lesion slices of train, and no others.
 
-        That is all that the training of a supervised upper bound may see: val and test keep no mask.
+        This is for the training of a supervised upper bound.
 
         Raises:
-            DataError: the annotator outlined nothing in train, or not all of its lesion slices.
+            DataError: in train there are no masks of the annotator, or not for all lesion slices.
         """
 
         def outlined(row: Slice) -> bool:
@@ -98,7 +97,7 @@ class Table:
             if annotator in row.masks:
                 continue
             if annotator not in wanted.annotators:
-                found = ", ".join(wanted.annotators) or "nobody's"
+                found = ", ".join(wanted.annotators) or "none"
                 raise DataError(
                     f"{self.root}: has no masks of annotator {annotator!r} in split 'train'; found: {found}; choose "
                     "another with --set method.annotator=NAME, or train a method that needs no masks"
@@ -115,7 +114,7 @@ class Table:
 
     @property
     def annotators(self) -> tuple[str, ...]:
-        """Every annotator who outlined at least one slice, in the order of the columns."""
+        """All annotators with at least one mask, in the order of the columns."""
         return tuple(dict.fromkeys(name for row in self.slices for name in row.masks))
 
     def __len__(self) -> int:
@@ -126,14 +125,14 @@ class Table:
 
 
 def read_table(folder: Path) -> Table:
-    """Read a data set's table and check it, files' existence and mask shapes included.
+    """Read and check a data set's table; files must exist, and masks must have the right shape.
 
     ``folder`` holds either `slices.csv` (columns image, label, split, series, and any of lungs, healthy and
     mask_<annotator>) or the folders `normal` and `lesion`, all of whose images are for training.
 
     Raises:
-        DataError: naming the row: a missing file or field, an unknown label or split, lungs or a mask of
-            another shape, a series in two splits, an image listed twice.
+        DataError: a file or field is missing, a label or split is unknown, a mask has a wrong shape, a series is in
+            two splits, or an image is listed twice; the message names the row.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give a folder with {TABLE}, or with normal/ and lesion/")
@@ -211,7 +210,7 @@ def _rows_of_folders(folder: Path) -> list[Slice]:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The images of a folder by name, hidden files left out; not those of folders inside it."""
+    """The images in a folder by name, without hidden files and subfolders."""
     return sorted(
         path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
     )
@@ -219,13 +218,13 @@ def list_images(folder: Path) -> list[Path]:
 
 def _check(folder: Path, rows: list[Slice]) -> None:
     if not rows:
-        raise DataError(f"{folder}: lists no slice; allowed: images of {', '.join(SUFFIXES)}")
+        raise DataError(f"{folder}: has no slice; allowed: images of {', '.join(SUFFIXES)}")
     split_of: dict[str, Slice] = {}
-    seen: dict[Path, Slice] = {}
+    first_of: dict[Path, Slice] = {}
     for row in rows:
-        first = seen.setdefault(row.image, row)
+        first = first_of.setdefault(row.image, row)
         if first is not row:
-            raise DataError(f"{row.place}: is listed before, at {first.place}")
+            raise DataError(f"{row.place}: is already listed at {first.place}; remove one of them")
         other = split_of.setdefault(row.series, row)
         if other.split != row.split:
             raise DataError(
@@ -260,7 +259,7 @@ def _check_files(row: Slice) -> None:
 
 
 def _same_frame(image: tuple[int, int], mask: tuple[int, int]) -> bool:
-    """Whether one is the other at a whole multiple of its resolution, the same on both axes."""
+    """Whether one shape is an integer multiple of the other, the same on both axes."""
     large, small = max(image, mask), min(image, mask)
     factor = large[0] // small[0]
     return large == (small[0] * factor, small[1] * factor)

@@ -1,44 +1,36 @@
-"""Healthy versions against what slices truly look like without their lesion, where that is known: on a phantom."""
+"""Healthy versions against the true slice without its lesion, which is known for phantoms."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import msgspec
 import numpy as np
 
 from lesionsplit.data.table import Slice
 from lesionsplit.errors import DataError
-from lesionsplit.evaluation.bootstrap import Bootstrap, Estimate
+from lesionsplit.evaluation.bootstrap import Bootstrap, Estimates, estimates
 from lesionsplit.images import Grey, Mask, as_float, read_grey
 
-
-class AgainstHealthy(msgspec.Struct, frozen=True, kw_only=True):
-    """Over lesion slices; errors are mean |difference| over a slice's lungs, as a fraction of full scale."""
-
-    error_of_slice: Estimate
-    """Of the slice as it is: what its lesion adds."""
-
-    error_of_healthy: Estimate
-    """Of the healthy version."""
-
-    closer: Estimate
-    """Share of slices whose healthy version is closer to the truth than the slice is."""
+MEASURES = {
+    "error_of_slice": "mean |difference| of the slice itself to the truth in its lungs, as a fraction of full scale",
+    "error_of_healthy": "the same of the healthy version",
+    "closer": "fraction of slices whose healthy version is closer to the truth than the slice is",
+}
+"""Over lesion slices."""
 
 
 @dataclass
-class HealthyTally:
+class HealthyAccumulator:
     """Healthy versions compared so far."""
 
-    series: list[str] = field(default_factory=list)
-    before: list[float] = field(default_factory=list)
-    after: list[float] = field(default_factory=list)
+    errors: list[tuple[str, float, float]] = field(default_factory=list)
+    """Series of each slice, error of the slice itself, error of its healthy version."""
 
     def add(self, row: Slice, healthy: Grey, lungs: Mask) -> None:
-        """Compare one slice's healthy version, of the slice's shape and depth.
+        """Compare one slice's healthy version, of the slice's shape and depth; skipped where the truth is unknown.
 
         Raises:
-            DataError: naming the row: what it looks like healthy cannot be read, or has another shape.
+            DataError: the true healthy slice cannot be read, or has another shape; the row is named.
         """
         if row.healthy is None:
             return
@@ -48,18 +40,14 @@ class HealthyTally:
             raise DataError(f"{row.place}: {error}") from None
         if truth.shape != image.shape:
             raise DataError(f"{row.place}: {row.healthy} has another shape than the image; draw it on the same frame")
-        self.series.append(row.series)
-        self.before.append(float(np.abs(image - truth)[lungs].mean()))
-        self.after.append(float(np.abs(as_float(healthy) - truth)[lungs].mean()))
+        before, after = (float(np.abs(one - truth)[lungs].mean()) for one in (image, as_float(healthy)))
+        self.errors.append((row.series, before, after))
 
-    def summarise(self) -> AgainstHealthy | None:
-        """Numbers with intervals; nothing where no truth was known."""
-        if not self.series:
+    def summarise(self) -> Estimates | None:
+        """Numbers with intervals; None where no truth was known."""
+        if not self.errors:
             return None
-        bootstrap = Bootstrap(self.series)
-        closer = [float(after < before) for before, after in zip(self.before, self.after, strict=True)]
-        return AgainstHealthy(
-            error_of_slice=bootstrap.mean(self.before, self.series),
-            error_of_healthy=bootstrap.mean(self.after, self.series),
-            closer=bootstrap.mean(closer, self.series),
-        )
+        series, before, after = zip(*self.errors, strict=True)
+        bootstrap, closer = Bootstrap(series), [float(one < other) for _, other, one in self.errors]
+        values = zip(MEASURES, (before, after, closer), strict=True)
+        return estimates(MEASURES, {name: bootstrap.mean(one, series) for name, one in values})

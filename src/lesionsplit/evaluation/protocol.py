@@ -1,13 +1,13 @@
-"""How heat maps are scored against masks: the conventions, in one place.
+"""How heat maps are scored against masks: the conventions in one place.
 
-* One grid for all: the frame's longer side has ``resolution`` pixels (256); scores are averaged onto
-  it, and a pixel of it is lesion, or lung, where at least half of it is.
-* Scores are 0 farther than one pixel of that grid from the lungs.
-* Pooled: over all pixels of the split's lesion slices, on the whole image or inside the lungs. Per
-  image: the mean over lesion slices of each one's own value.
-* Agreed: pixels that the first two annotators both outlined, against those that neither did; the
-  pixels on which they disagree are left out.
-* Normal slices never enter a Dice or an average precision; they are reported for themselves.
+* One grid for all methods: the longer side of the frame has ``resolution`` pixels (256). Scores are averaged onto the
+  grid; a pixel of the grid is lesion, or lung, where at least half of it is.
+* Scores are 0 farther than one pixel of the grid from the lungs.
+* Pooled: over all pixels of the split's lesion slices, on the whole image or inside the lungs. Per image: the mean
+  over lesion slices of each slice's own value.
+* Agreed: pixels that the first two annotators both outlined against pixels that neither did; pixels on which they
+  disagree are left out.
+* Normal slices are not part of any Dice or average precision; they have measures of their own.
 * Intervals: 95 %, bootstrap over series.
 """
 
@@ -15,86 +15,38 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-import msgspec
 import numpy as np
 from PIL.Image import Resampling
 from scipy import ndimage
 
 from lesionsplit.data import masks
-from lesionsplit.data.lungs import LungSlice
+from lesionsplit.data.lung_slice import LungSlice
 from lesionsplit.data.table import Slice, Table
 from lesionsplit.errors import DataError
+from lesionsplit.evaluation.accumulators import MethodAccumulator, Scored
 from lesionsplit.evaluation.baselines import HeatMap
-from lesionsplit.evaluation.bootstrap import RESAMPLES, Bootstrap, Estimate
-from lesionsplit.evaluation.counts import (
-    MaskCounts,
-    PixelCounts,
-    average_precision,
+from lesionsplit.evaluation.bootstrap import RESAMPLES, Bootstrap, Estimates, estimates
+from lesionsplit.evaluation.result import (
+    AGAINST,
+    AGREED,
+    BETWEEN_ANNOTATORS,
+    CHANCE,
+    OF_CHANCE,
+    ON_SLICES,
+    Evaluation,
+    Reliability,
+)
+from lesionsplit.evaluation.score_histogram import (
+    MaskHistogram,
+    ScoreHistogram,
     binary_dice,
     binary_precision,
     binary_recall,
-    prevalence,
     reliability,
 )
-from lesionsplit.evaluation.healthy import AgainstHealthy
-from lesionsplit.evaluation.tally import AgainstAgreed, AgainstAnnotator, MethodTally, OnSlices, Scored
 from lesionsplit.images import Float, Mask, as_float, resize
 
 RESOLUTION = 256
-
-
-class Chance(msgspec.Struct, frozen=True, kw_only=True):
-    """The average precision of a score that knows nothing, which is the share of lesion pixels."""
-
-    average_precision: Estimate
-    average_precision_in_lung: Estimate
-    average_precision_per_image: Estimate
-
-
-class AnnotatorAgainst(msgspec.Struct, frozen=True, kw_only=True):
-    """One annotator's masks taken as if a method had made them, against another's."""
-
-    dice: Estimate
-    precision: Estimate
-    recall: Estimate
-
-
-class Reliability(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether scores mean the chance of being outlined: by tenth of the scale, the lowest first; None: no pixel."""
-
-    score: list[float | None]
-    """Mean score of the pixels."""
-
-    outlined: list[float | None]
-    """Share of them that the annotator outlined."""
-
-
-class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything measured on a split."""
-
-    conventions: dict[str, str | int | float | None]
-    """What the numbers mean: data, split, counts, resolution, thresholds."""
-
-    chance: dict[str, Chance]
-    """By annotator."""
-
-    annotators: dict[str, dict[str, AnnotatorAgainst]]
-    """By the annotator who is judged against, then by the one who is judged."""
-
-    methods: dict[str, dict[str, AgainstAnnotator]]
-    """By method, then by annotator."""
-
-    agreed: dict[str, dict[str, AgainstAgreed]]
-    """By pair of annotators (``a and b``, the table's first two), then by method, chance among them."""
-
-    reliability: dict[str, dict[str, Reliability]]
-    """By method, then by annotator: pixels in the lungs of lesion slices."""
-
-    slices: dict[str, OnSlices]
-    """By method."""
-
-    healthy: AgainstHealthy | None = None
-    """Ours, where the table knows what slices look like healthy."""
 
 
 def evaluate(
@@ -102,48 +54,51 @@ def evaluate(
     scores: Mapping[str, Iterable[Scored]],
     thresholds: Mapping[str, float | None],
     resolution: int = RESOLUTION,
-) -> tuple[Evaluation, dict[str, MethodTally]]:
+) -> tuple[Evaluation, dict[str, MethodAccumulator]]:
     """Score methods' heat maps against every annotator.
 
     Args:
-        table: the slices of one split; lesion slices with masks, by all annotators alike.
-        scores: by method, a heat map for each slice of the table in its order, on its frame at any
+        table: the slices of one split; every lesion slice has a mask of every annotator.
+        scores: by method, a heat map for each slice of the table in its order, on the slice's frame at any
             resolution.
-        thresholds: by method, the score from which a pixel counts as lesion; None where there is none, and then
-            no number at a stored threshold.
-        resolution: of the grid on which scores and masks meet.
+        thresholds: by method, the score from which a pixel counts as lesion; None where there is none: measures at
+            the stored threshold are then missing.
+        resolution: pixels on the longer side of the grid on which scores and masks are compared.
 
     Returns:
-        The numbers, and the counts behind them, from which curves are drawn.
+        The numbers, and by method the counts behind them, from which curves are drawn.
 
     Raises:
-        DataError: a lesion slice has no mask of an annotator.
+        DataError: a lesion slice has no mask of an annotator, or only normal slices have masks.
     """
     annotators = _annotators(table)
-    tallies = {name: MethodTally(threshold) for name, threshold in thresholds.items()}
-    between = {name: {other: MaskCounts() for other in annotators if other != name} for name in annotators}
+    accumulators = {name: MethodAccumulator(threshold) for name, threshold in thresholds.items()}
+    between = {name: {other: MaskHistogram() for other in annotators if other != name} for name in annotators}
     streams = {name: iter(stream) for name, stream in scores.items()}
     for row in table:
         truths = {name: read_mask(row, name, resolution) for name in annotators if name in row.masks}
-        if row.label == "normal":  # an empty mask says no more than the label does
+        if row.label == "normal":  # an empty mask adds nothing to the label
             truths = {}
         for name, stream in streams.items():
-            scored = to_grid(next(stream), resolution)
+            on_frame = next(stream)
+            if on_frame.healthy is not None:
+                accumulators[name].healthy.add(row, on_frame.healthy, on_frame.lungs)
+            scored = to_grid(on_frame, resolution)
             if not scored.lungs.any():
-                raise DataError(f"{row.place}: has no lung left at a resolution of {resolution}; leave it out")
-            tallies[name].add(row, scored, truths)
+                raise DataError(f"{row.place}: has no lung left at a resolution of {resolution}; remove the slice")
+            accumulators[name].add(row, scored, truths)
         for name, truth in truths.items():
             for other, counts in between[name].items():
                 counts.add_mask(row.series, truths[other], truth)
-    return _summarise(table, tallies, between, resolution), tallies
+    return _summarise(table, accumulators, between, resolution), accumulators
 
 
 def untrained_scores(slices: Iterable[LungSlice], heat_map: HeatMap, resolution: int = RESOLUTION) -> Iterator[Scored]:
-    """Heat maps of a baseline without training, made on the evaluation's grid.
+    """Heat maps of an untrained baseline, made on the evaluation's grid.
 
     Args:
         slices: grey and lungs, of any size.
-        heat_map: one of `baselines.UNTRAINED`, or another that needs nothing but grey and lungs.
+        heat_map: one of `baselines.UNTRAINED`, or any other function of grey and lungs.
         resolution: of the grid.
     """
     for grey, lungs in slices:
@@ -152,10 +107,10 @@ def untrained_scores(slices: Iterable[LungSlice], heat_map: HeatMap, resolution:
 
 
 def to_grid(scored: Scored, resolution: int) -> Scored:
-    """A heat map and its lungs on the grid on which scores and masks meet.
+    """A heat map and its lungs on the grid on which scores and masks are compared.
 
-    Scores reach a pixel of the grid beyond the lungs: their edge runs through pixels, and a lesion at the
-    pleura is outlined across it.
+    Scores extend one pixel of the grid beyond the lungs, because the lungs' edge runs through pixels and annotators
+    outline lesions at the pleura across it.
     """
     lungs = onto_grid(scored.lungs, resolution) >= 0.5
     near = ndimage.binary_dilation(lungs, np.ones((3, 3), dtype=bool))
@@ -178,21 +133,33 @@ def read_mask(row: Slice, annotator: str, resolution: int) -> Mask:
 
 def _annotators(table: Table) -> tuple[str, ...]:
     annotators = table.annotators  # gathered from all of its rows
+    if annotators and not table.labelled("lesion"):
+        raise DataError(
+            f"{table.root}: lists masks, but no slice with lesion; add some, or remove the columns of masks"
+        )
     for row in table.labelled("lesion"):
         for name in annotators:
             if name not in row.masks:
                 raise DataError(
-                    f"{row.place}: has no mask of {name}, who outlined other slices; add it or drop the column"
+                    f"{row.place}: has no mask of {name}, who outlined other slices; add it or remove the column"
                 )
     return annotators
 
 
 def _summarise(
-    table: Table, tallies: Mapping[str, MethodTally], between: Mapping[str, Mapping[str, PixelCounts]], resolution: int
+    table: Table,
+    accumulators: Mapping[str, MethodAccumulator],
+    between: Mapping[str, Mapping[str, ScoreHistogram]],
+    resolution: int,
 ) -> Evaluation:
     lesion, normal = table.labelled("lesion"), table.labelled("normal")
-    bootstrap = Bootstrap([row.series for row in lesion])
-    any_method = next(iter(tallies.values()))  # the masks are the same for all
+    any_method = next(iter(accumulators.values())).measured()  # masks, and so chance, are the same for all methods
+    measured = {name: accumulator.measured() for name, accumulator in accumulators.items()}
+    chance = {
+        judge: {name.replace("chance", "average_precision"): one for name, one in numbers.items() if "chance" in name}
+        for judge, numbers in any_method.against.items()
+    }
+    agreed = [judge for judge in any_method.against if judge not in between]
     return Evaluation(
         conventions={
             "data": table.root.resolve().name,
@@ -205,47 +172,45 @@ def _summarise(
             "average precision": "sum of precision times step in recall, 16-bit scores; not the trapezoid",
             "pooled": "over all pixels of the lesion slices",
             "interval": f"95 %, {RESAMPLES} bootstrap resamples of series",
-            **{f"threshold of {name}": tally.threshold for name, tally in tallies.items()},
+            **{f"threshold of {name}": accumulator.threshold for name, accumulator in accumulators.items()},
         },
-        chance={
-            name: Chance(
-                average_precision=bootstrap.pooled(prevalence, tally.whole),
-                average_precision_in_lung=bootstrap.pooled(prevalence, tally.in_lung),
-                average_precision_per_image=bootstrap.mean(tally.prevalences, tally.outlined),
-            )
-            for name, tally in any_method.annotators.items()
+        chance={judge: estimates(OF_CHANCE, chance[judge]) for judge in between},
+        annotators=_between_annotators(lesion, between),
+        methods={
+            name: {judge: estimates(AGAINST, one.against[judge]) for judge in between} for name, one in measured.items()
         },
-        annotators={
-            name: {
-                other: AnnotatorAgainst(
-                    dice=bootstrap.pooled(binary_dice, counts),
-                    precision=bootstrap.pooled(binary_precision, counts),
-                    recall=bootstrap.pooled(binary_recall, counts),
-                )
-                for other, counts in others.items()
-            }
-            for name, others in between.items()
-        },
-        methods={name: tally.against_annotators() for name, tally in tallies.items()},
         agreed={
             pair: {
-                "chance": AgainstAgreed(average_precision=bootstrap.pooled(prevalence, counts)),
-                **{
-                    name: AgainstAgreed(average_precision=bootstrap.pooled(average_precision, tally.agreed[pair]))
-                    for name, tally in tallies.items()
-                },
+                CHANCE: estimates(AGREED, chance[pair]),
+                **{name: estimates(AGREED, one.against[pair]) for name, one in measured.items()},
             }
-            for pair, counts in any_method.agreed.items()
+            for pair in agreed
         },
         reliability={
-            name: {annotator: _reliability(one.in_lung) for annotator, one in tally.annotators.items()}
-            for name, tally in tallies.items()
+            name: {annotator: _reliability(one.in_lung) for annotator, one in accumulator.annotators.items()}
+            for name, accumulator in accumulators.items()
         },
-        slices={name: tally.on_slices() for name, tally in tallies.items()},
+        slices={name: estimates(ON_SLICES, one.slices) for name, one in measured.items()},
+        healthy={
+            name: found
+            for name, accumulator in accumulators.items()
+            if (found := accumulator.healthy.summarise()) is not None
+        },
     )
 
 
-def _reliability(pixels: PixelCounts) -> Reliability:
+def _between_annotators(
+    lesion: Table, between: Mapping[str, Mapping[str, ScoreHistogram]]
+) -> dict[str, dict[str, Estimates]]:
+    bootstrap = Bootstrap([row.series for row in lesion])
+    measures = dict(zip(BETWEEN_ANNOTATORS, (binary_dice, binary_precision, binary_recall), strict=True))
+    return {
+        name: {other: estimates(measures, bootstrap.pooled(counts, **measures)) for other, counts in others.items()}
+        for name, others in between.items()
+    }
+
+
+def _reliability(pixels: ScoreHistogram) -> Reliability:
     score, outlined = (
         [float(value) if np.isfinite(value) else None for value in values] for values in reliability(pixels.total)
     )

@@ -1,4 +1,4 @@
-"""One slice's numbers: what is wrong in it, at the stored threshold."""
+"""Errors of a method in one slice, at the stored threshold."""
 
 from __future__ import annotations
 
@@ -8,51 +8,54 @@ from typing import NamedTuple
 import numpy as np
 
 from lesionsplit.data.table import Slice
-from lesionsplit.evaluation.counts import level_of
-from lesionsplit.evaluation.ranked import Ranked
-from lesionsplit.images import Float, Mask
+from lesionsplit.evaluation.score_histogram import level_of
+from lesionsplit.evaluation.sorted_scores import SortedScores
+from lesionsplit.images import Mask
 
 
 class AgainstOutline(NamedTuple):
     """A lesion slice's heat map against what one annotator outlined.
 
-    NaN where there is nothing to divide by; without a threshold, all but the average precision.
+    NaN where the denominator is 0; without a threshold everything but the first and the last is NaN.
     """
 
     average_precision: float
-    """Over the whole frame; NaN where nothing is outlined, as the next two."""
+    """Over the whole frame; NaN where nothing is outlined, like the next two."""
 
     dice: float
-    """At the stored threshold, as all that follow."""
+    """At the stored threshold, like everything that follows."""
 
     missed: float
-    """Share of the outlined pixels that do not fire."""
+    """Fraction of the outlined pixels that are below the threshold."""
 
     false: float
-    """Share of the pixels that fire that are not outlined; NaN where none fires."""
+    """Fraction of the pixels above the threshold that are not outlined; NaN where there are none."""
 
     missed_of_lung: float
-    """Pixels missed, for each pixel of lung."""
+    """Missed pixels divided by the pixels of lung."""
 
     false_of_lung: float
-    """Pixels that fire falsely, for each pixel of lung."""
+    """False positive pixels divided by the pixels of lung."""
+
+    outlined: float = float("nan")
+    """Fraction of the frame that is outlined, the average precision of a random score."""
 
     @property
     def wrong(self) -> float:
-        """Wrong pixels of either kind, for each pixel of lung."""
+        """Wrong pixels of either kind divided by the pixels of lung."""
         return self.missed_of_lung + self.false_of_lung
 
 
 class SliceNumbers(NamedTuple):
-    """What one method says of one slice."""
+    """One method's numbers for one slice."""
 
     row: Slice
 
     score: float
     """The slice score."""
 
-    fired: float
-    """Share of its lung at the stored threshold; NaN without one."""
+    lesion_fraction: float
+    """Fraction of its lung above the stored threshold; NaN without a threshold."""
 
     mean: float
     """Mean score in its lungs."""
@@ -61,51 +64,47 @@ class SliceNumbers(NamedTuple):
     """By annotator; empty for normal slices."""
 
     def wrong(self, annotator: str) -> float:
-        """Wrong pixels for each pixel of lung; in a normal slice all that fires is wrong. NaN without a threshold."""
-        return self.against[annotator].wrong if self.against else self.fired
+        """Wrong pixels divided by the pixels of lung; in normal slices all positives are wrong. NaN if unknown."""
+        return self.against[annotator].wrong if self.against else self.lesion_fraction
 
 
-def against_outline(score: Float, lungs: Mask, truth: Mask, threshold: float | None) -> AgainstOutline:
+def against_outline(sorted_scores: SortedScores, lungs: Mask, truth: Mask, threshold: float | None) -> AgainstOutline:
     """One slice's heat map against one annotator's outline.
 
     Args:
-        score: 0 to 1, (rows, columns).
+        sorted_scores: the heat map, of (rows, columns).
         lungs: of the same shape, at least one pixel set.
         truth: what is outlined, of the same shape; may be empty.
-        threshold: the score from which a pixel fires; None where there is none.
+        threshold: the score from which a pixel counts as lesion; None where there is none.
     """
-    return ranked_against_outline(Ranked.of(score), lungs, truth, threshold)
-
-
-def ranked_against_outline(ranked: Ranked, lungs: Mask, truth: Mask, threshold: float | None) -> AgainstOutline:
-    """`against_outline` of a heat map that is sorted already."""
-    precision, nan = ranked.average_precision(truth), float("nan")
+    precision, share, nan = sorted_scores.average_precision(truth), float(truth.mean()), float("nan")
     if threshold is None:
-        return AgainstOutline(precision, nan, nan, nan, nan, nan)
-    found = ranked.reaching(level_of(threshold)).order
-    outlined, fires, lung = int(np.count_nonzero(truth)), len(found), int(np.count_nonzero(lungs))
+        return AgainstOutline(precision, nan, nan, nan, nan, nan, share)
+    found = sorted_scores.reaching(level_of(threshold)).order
+    outlined, positive, lung = int(np.count_nonzero(truth)), len(found), int(np.count_nonzero(lungs))
     hits = int(np.count_nonzero(truth.ravel()[found]))
-    missed, false = outlined - hits, fires - hits
+    missed, false = outlined - hits, positive - hits
     return AgainstOutline(
         average_precision=precision,
-        dice=2 * hits / (fires + outlined) if outlined else nan,
+        dice=2 * hits / (positive + outlined) if outlined else nan,
         missed=missed / outlined if outlined else nan,
-        false=false / fires if fires else nan,
+        false=false / positive if positive else nan,
         missed_of_lung=missed / lung,
         false_of_lung=false / lung,
+        outlined=share,
     )
 
 
 def worst(slices: Iterable[SliceNumbers], annotator: str, count: int, of_a_series: int) -> list[SliceNumbers]:
-    """The slices with most wrong pixels for each pixel of lung, the worst first; fewer than ``count`` if need be.
+    """The slices with the largest fraction of wrong pixels in the lung, the worst first; at most ``count``.
 
-    Between equals, and where there is no threshold, the lowest average precision comes first.
+    Among equals, and where there is no threshold, the lowest average precision comes first.
 
     Args:
         slices: of a split.
-        annotator: whose outlines are taken for the truth in lesion slices.
+        annotator: whose outlines are the truth in lesion slices.
         count: how many.
-        of_a_series: how many of one series at most; further ones are near-duplicates.
+        of_a_series: the most of one series; more would be near-duplicates.
     """
 
     def merit(one: SliceNumbers) -> tuple[float, float]:

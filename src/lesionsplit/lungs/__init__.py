@@ -1,1 +1,1 @@
-"""Where the lungs are in a CT volume, and which is the right one."""
+"""Find the right and the left lung in CT."""

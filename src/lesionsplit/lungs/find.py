@@ -1,8 +1,7 @@
-"""The lungs of a CT volume or of a single raw slice, right and left, on the input's own grid."""
+"""Find the right and the left lung of a CT volume or of one raw slice, on the input's own grid."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
@@ -12,61 +11,52 @@ from scipy import ndimage
 
 from lesionsplit.errors import NoLungError
 from lesionsplit.images import Float, Grey, Mask
-from lesionsplit.lungs.blood import enhanced_blood
-from lesionsplit.lungs.canvas import AIR, Canvas, place, shrink_all, some_of
-from lesionsplit.lungs.doubts import disagreement, what_is_cut
-from lesionsplit.lungs.edge import sharpen
-from lesionsplit.lungs.levels import levels_of
+from lesionsplit.lungs.contrast_vessels import contrast_vessels
+from lesionsplit.lungs.hu_scale import hu_scale_of
+from lesionsplit.lungs.lungmask_backend import lungmask_labels
 from lesionsplit.lungs.network import default_model
-from lesionsplit.lungs.optional import lungmask_labels
+from lesionsplit.lungs.quality_checks import disagreement_notes, truncation_notes
+from lesionsplit.lungs.refine import refine_edge
+from lesionsplit.lungs.resample import AIR, Resampler, make_resampler, sample_slices, shrink_all
 from lesionsplit.lungs.sides import Labels, split_sides
-from lesionsplit.lungs.thresholds import (
-    body_of,
-    closed_sides,
-    fill_at_ribs,
-    lung_pieces,
-    threshold_lungs,
-)
-from lesionsplit.predictor import choose_device
+from lesionsplit.lungs.thresholds import body_of, closed_sides, fill_at_ribs, lung_pieces, threshold_lungs
+from lesionsplit.models.device import choose_device
 from lesionsplit.progress import Progress, silent
-from lesionsplit.volumes.findings import LEFT, RIGHT
-from lesionsplit.volumes.scratch import Scratch, forget
+from lesionsplit.volumes.decomposed import LEFT, RIGHT
+from lesionsplit.volumes.scratch import Scratch, releasing
 from lesionsplit.volumes.volume import Source, Volume, Voxels
 
 LungMethod: TypeAlias = Literal["network", "thresholds", "lungmask"]
 
-SURE = 0.5
-"""Share of a pixel of the canvas from which the network's word counts."""
+LUNG = 0.5
+"""The network's output above which a coarse pixel is lung."""
 
 DEEP = 0.9
-"""Share that a pixel inside of the coarse lungs has at least: the edge is not looked for there."""
-
-FORGET = 32
-"""Slices after which pages of arrays on disk are given back."""
+"""Minimum share of a pixel inside the coarse lungs: the edge is not refined there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundLungs:
-    """Where the lungs are."""
+class LungLabels:
+    """The lungs of a volume."""
 
     labels: Voxels
     """uint8 on the volume's grid: 0, `RIGHT` or `LEFT`."""
 
-    how: str
-    """How they were found, in words."""
+    method: str
+    """How they were found, for readers."""
 
     notes: tuple[str, ...] = ()
-    """What gives reason to look at them."""
+    """Reasons to inspect them."""
 
 
 class _Coarse(NamedTuple):
-    """Lungs on the canvas; (K, SIDE, SIDE) each."""
+    """Lungs on the coarse grid; (K, SIDE, SIDE) each."""
 
     shares: Float
     lungs: Mask
     bodies: Mask
     checked: Mask | None
-    """What thresholds find, where it was not they that were asked."""
+    """The lungs by thresholds, if another method was used."""
 
 
 def find_lungs(
@@ -77,40 +67,45 @@ def find_lungs(
     lungmask_weights: Path | None = None,
     device: str = "auto",
     progress: Progress = silent,
-) -> FoundLungs:
-    """The patient's right and left lung, with the disease in them and without the airways.
+) -> LungLabels:
+    """Find the patient's right and left lung, with the disease in them and without the airways.
 
-    Slices without lung get none.
+    Slices may be without lung.
 
     Args:
         volume: HU, or grey on an unknown scale on which air is dark.
-        scratch: where the labels are kept.
-        using: the network in the package; thresholds and morphology, which lose dense disease; or the
+        scratch: holds the labels.
+        using: the network of this package; thresholds and morphology, which lose dense disease; or the
             package ``lungmask``.
-        lungmask_weights: the weights' file of that package; it downloads none here.
+        lungmask_weights: the weights file of ``lungmask``; nothing is downloaded.
         device: of the network.
-        progress: is shown the slices.
+        progress: receives the batches of slices.
 
     Raises:
         NoLungError: there is no lung in the volume.
-        DataError: ``lungmask`` is not there or has no weights.
-        SettingsError: there is no such device.
+        DataError: ``lungmask`` is not installed or has no weights.
+        SettingsError: the device does not exist.
     """
     labels = scratch.like(volume, np.uint8)
     if using == "lungmask":
         lungmask_labels(volume, lungmask_weights, labels, choose_device(device).type == "cpu")
         if not labels.any():
             raise NoLungError(_no_lung(volume))
-        return FoundLungs(labels=labels, how="the package lungmask (R231)", notes=what_is_cut(volume, labels))
-    canvas, coarse = _coarse(volume, using, device, progress)
-    _fine(volume, canvas, coarse, labels)
-    how = "a network, its edge by the CT's own" if using == "network" else "thresholds and morphology"
-    doubts = () if coarse.checked is None else disagreement(coarse.lungs, coarse.checked)
-    return FoundLungs(labels=labels, how=how, notes=doubts + what_is_cut(volume, labels))
+        return LungLabels(labels=labels, method="lungmask (R231)", notes=truncation_notes(volume, labels))
+    resampler, coarse = _coarse(volume, using, device, progress)
+    _refine(volume, resampler, coarse, labels)
+    method = "network, with the edge refined on the CT" if using == "network" else "thresholds and morphology"
+    notes = () if coarse.checked is None else disagreement_notes(coarse.lungs, coarse.checked)
+    return LungLabels(labels=labels, method=method, notes=notes + truncation_notes(volume, labels))
 
 
-def find_lungs_in_slice(grey: Grey, *, using: LungMethod = "network", device: str = "auto") -> Mask:
-    """The lungs of one raw axial slice, (rows, columns), 8 or 16 bit; the front of the body is up.
+def find_lungs_in_slice(grey: Grey, *, device: str = "auto", path: Path = Path("slice")) -> Mask:
+    """Find the lungs of one raw axial slice, (rows, columns), 8 or 16 bit, with the front of the body up.
+
+    Args:
+        grey: the slice.
+        device: of the network.
+        path: of the slice, for messages.
 
     Raises:
         NoLungError: there is no lung in it.
@@ -119,19 +114,19 @@ def find_lungs_in_slice(grey: Grey, *, using: LungMethod = "network", device: st
         array=grey.T[:, :, None],
         affine=np.diag([-1.0, -1.0, 1.0, 1.0]),
         intensity="grey",
-        source=Source(kind="image", path=Path("slice"), name="slice"),
+        source=Source(kind="image", path=path, name="slice"),
     )
     labels = np.zeros(volume.shape, np.uint8)
-    _fine(volume, *_coarse(volume, using, device, silent), labels)
+    _refine(volume, *_coarse(volume, "network", device, silent), labels)
     lungs: Mask = volume.axial(labels)[0] > 0
     return lungs
 
 
-def _coarse(volume: Volume, using: LungMethod, device: str, progress: Progress) -> tuple[Canvas, _Coarse]:
+def _coarse(volume: Volume, using: LungMethod, device: str, progress: Progress) -> tuple[Resampler, _Coarse]:
     view = volume.axial()
-    canvas = place(volume, levels_of(volume, some_of(view)))
-    shrunk = shrink_all(canvas, _slices(volume), len(view))
-    frame = canvas.frame()
+    resampler = make_resampler(volume, hu_scale_of(volume, sample_slices(view)))
+    shrunk = shrink_all(resampler, releasing(view, volume.array), len(view))
+    frame = resampler.frame()
     bodies = np.stack([body_of(image + np.float32(AIR), frame) for image in shrunk])
     checked = threshold_lungs(shrunk, frame, bodies)
     if using == "thresholds":
@@ -140,59 +135,45 @@ def _coarse(volume: Volume, using: LungMethod, device: str, progress: Progress) 
         coarse = _Coarse(shares, lungs, bodies, None)
     else:
         shares = default_model().shares(shrunk, choose_device(device), progress)
-        lungs = _pieces(shares > SURE, shrunk, bodies, frame)
+        hu = shrunk + np.float32(AIR)
+        lungs = closed_sides(lung_pieces((shares > LUNG) & bodies, hu, bodies, frame), bodies)
         if volume.intensity == "hu" and len(view) > 1:
-            lungs &= ~enhanced_blood(lungs, shrunk + np.float32(AIR))
+            lungs &= ~contrast_vessels(lungs, hu)
         coarse = _Coarse(shares, lungs, bodies, checked)
     if not coarse.lungs.any():
         raise NoLungError(_no_lung(volume))
-    return canvas, coarse
+    return resampler, coarse
 
 
-def _pieces(lungs: Mask, shrunk: Float, bodies: Mask, frame: Mask) -> Mask:
-    """What the network says, in the body, without crumbs and gas, and closed; nothing if all of it are crumbs."""
-    return closed_sides(lung_pieces(lungs & bodies, shrunk + np.float32(AIR), bodies, frame), bodies)
-
-
-def _fine(volume: Volume, canvas: Canvas, coarse: _Coarse, labels: Voxels) -> None:
-    """Write right and left at full resolution, on the volume's grid."""
+def _refine(volume: Volume, resampler: Resampler, coarse: _Coarse, labels: Voxels) -> None:
+    """Write the right and the left lung at full resolution, on the volume's grid."""
     sides = split_sides(coarse.lungs, coarse.bodies)
-    into = volume.axial(labels)
-    for number, image in enumerate(_slices(volume)):
+    output = volume.axial(labels)
+    for number, image in enumerate(releasing(volume.axial(), volume.array, labels)):
         if not sides[number].any():
             continue
-        share, right = _around(coarse.shares[number], sides[number])
-        window = canvas.window(share)
-        lungs = sharpen(canvas.enlarge(share, window), canvas.levels.hu(image[window]), canvas.pixel_mm)
-        halves = np.where(canvas.enlarge(right, window) > 0, RIGHT, LEFT)
-        into[number][window] = np.where(lungs, halves, 0)
-        if number % FORGET == FORGET - 1:
-            forget(labels)
-    forget(labels)
+        share, right = _near_lungs(coarse.shares[number], sides[number])
+        window = resampler.window(share)
+        hu = resampler.hu_scale.hu(image[window])
+        lungs = refine_edge(resampler.enlarge(share, window), hu, resampler.pixel_mm)
+        halves = np.where(resampler.enlarge(right, window) > 0, RIGHT, LEFT)
+        output[number][window] = np.where(lungs, halves, 0)
 
 
-def _around(share: Float, sides: Labels) -> tuple[Float, Float]:
-    """Shares of the lungs that were kept, with a rim, and a map that is above 0 nearer to the right one."""
+def _near_lungs(share: Float, sides: Labels) -> tuple[Float, Float]:
+    """The shares in and next to the lungs of a slice, and a map that is above 0 nearer to the right lung."""
     near_right, near_left = (ndimage.maximum_filter(sides == side, 5) for side in (RIGHT, LEFT))
     kept = np.where(near_right | near_left, share, 0).astype(np.float32)
-    kept = np.where(sides > 0, np.maximum(kept, 0.5 + 1e-3), np.minimum(kept, 0.5))  # gaps closed, crumbs gone
+    kept = np.where(sides > 0, np.maximum(kept, 0.5 + 1e-3), np.minimum(kept, 0.5))  # as the coarse lungs have it
     deep = ndimage.binary_erosion(sides > 0, np.ones((3, 3)))
     kept[deep] = np.maximum(kept[deep], DEEP)
     right = ndimage.uniform_filter((sides == RIGHT).astype(np.float32) - (sides == LEFT), 5)
     return kept.astype(np.float32), right
 
 
-def _slices(volume: Volume) -> Iterator[Voxels]:
-    """Axial slices, what lies on disk given back behind them."""
-    for number, image in enumerate(volume.axial()):
-        yield image
-        if number % FORGET == FORGET - 1:
-            forget(volume.array)
-
-
 def _no_lung(volume: Volume) -> str:
     slices = len(volume.axial())
     return (
-        f"{volume.source.path}: no lung found in {slices} slice{'s' if slices > 1 else ''}; give CT of the chest, or "
-        "the lungs yourself with --lungs FILE"
+        f"{volume.source.path}: no lung found in {slices} slice{'s' if slices > 1 else ''}; give a chest CT, or your "
+        "own lung mask"
     )

@@ -1,1 +1,1 @@
-"""Methods: an objective, a training step and a score each. `base` is what they have in common."""
+"""Methods: each has an objective, a training step and a score. `base` defines their interface."""

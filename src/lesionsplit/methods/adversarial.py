@@ -1,8 +1,8 @@
-"""What the methods share that train a network against a critic: the two, their optimisers, and how each learns."""
+"""Shared by the methods with a critic: network and critic, their optimisers and one step of each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -11,21 +11,20 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from lesionsplit.losses import CriticLoss, Terms, weighted_sum
-from lesionsplit.networks.critic import Critic, CriticSettings
+from lesionsplit.losses import CriticLoss, Terms, detached, weighted_sum
 from lesionsplit.settings import Settings
 
 
 class Rates(Protocol):
-    """Adam's settings for both."""
+    """Settings of Adam for network and critic."""
 
     @property
     def learning_rate(self) -> float:
-        """The network's."""
+        """Of the network."""
 
     @property
     def critic_learning_rate(self) -> float:
-        """The critic's."""
+        """Of the critic."""
 
     @property
     def betas(self) -> tuple[float, float]:
@@ -33,12 +32,30 @@ class Rates(Protocol):
 
 
 class AdversarialMethod:
-    """A network and its critic, each with its optimiser; which learns when, and from what, a method says."""
+    """A network and its critic, each with its optimiser; subclasses define `step`."""
 
-    def __init__(self, network: nn.Module, critic: CriticSettings, rates: Rates) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        critic: nn.Module,
+        rates: Rates,
+        *,
+        critic_loss: nn.Module | None = None,
+        max_grad_norm: float | None = None,
+    ) -> None:
+        """Network and critic, with fresh optimisers.
+
+        Args:
+            network: trained with the critic's help.
+            critic: rates slices.
+            rates: of both.
+            critic_loss: the critic and its loss in one module; by default `CriticLoss`.
+            max_grad_norm: the network's gradients are clipped to this norm; None: they are not clipped.
+        """
         self.network = network
-        self.critic = Critic(critic)
-        self.critic_loss: nn.Module = CriticLoss(self.critic)
+        self.critic = critic
+        self.critic_loss = critic_loss or CriticLoss(critic)
+        self.max_grad_norm = max_grad_norm
         self.network_optimizer: Optimizer = Adam(
             self.network.parameters(), rates.learning_rate, rates.betas, fused=True
         )
@@ -64,28 +81,41 @@ class AdversarialMethod:
         }
 
     def train_critic(self, real: Tensor, fake: Tensor, penalty: float) -> Terms:
-        """A step of the critic on normal slices and on what the network made, (B, C, H, W); its terms (eq. 3)."""
-        terms: Terms = self.critic_loss(real, fake.detach())
-        self._descend(self.critic_optimizer, weighted_sum(terms, {"critic": 1.0, "penalty": penalty}))
-        return terms
+        """One step of the critic; returns its terms (eq. 3), detached.
+
+        Args:
+            real: normal slices, (B, C, H, W).
+            fake: slices made by the network, (B, C, H, W).
+            penalty: weight of the gradient penalty.
+        """
+        return self.descend_critic(self.critic_loss(real, fake.detach()), {"critic": 1.0, "penalty": penalty})
+
+    def descend_critic(self, terms: Terms, weights: Mapping[str, float]) -> Terms:
+        """One step of the critic on the weighted terms of its loss; returns them detached."""
+        self._descend(self.critic_optimizer, weighted_sum(terms, weights))
+        return detached(terms)
 
     def train_network(self, terms: Terms, objective: Settings) -> Terms:
-        """A step of the network on terms that the fields of ``objective`` weigh; the terms.
+        """One step of the network; returns the terms, detached. The critic must be `frozen` meanwhile.
 
-        What rated its work is to be `frozen` meanwhile.
+        Args:
+            terms: of the loss.
+            objective: has a field with the weight of each term.
         """
         self._descend(self.network_optimizer, weighted_sum(terms, {name: getattr(objective, name) for name in terms}))
-        return terms
+        return detached(terms)
 
     def _descend(self, optimizer: Optimizer, loss: Tensor) -> None:
         optimizer.zero_grad()
         self.fabric.backward(loss)
+        if optimizer is self.network_optimizer and self.max_grad_norm is not None:
+            self.fabric.clip_gradients(self.network, optimizer, max_norm=self.max_grad_norm, error_if_nonfinite=False)
         optimizer.step()
 
 
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """Let gradients through ``module`` without collecting any for its parameters."""
+    """Let gradients pass through ``module`` without collecting any for its parameters."""
     module.requires_grad_(False)
     try:
         yield

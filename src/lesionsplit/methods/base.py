@@ -1,4 +1,4 @@
-"""What training and prediction know of a method, whichever it is."""
+"""The interface that every method offers to training and prediction."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from lesionsplit.data.sampling import Batch
 from lesionsplit.errors import SettingsError
 from lesionsplit.losses import Terms
-from lesionsplit.settings import Settings
+from lesionsplit.settings import Count, Positive, Settings
 
 
-class Reading(NamedTuple):
-    """What a method has to say of a batch of slices, (B, 1, H, W) each."""
+class MethodOutput(NamedTuple):
+    """The result of a method on a batch of slices, (B, 1, H, W) each."""
 
     score: Tensor
     """0 to 1, higher is more likely lesion; one scale for all slices, so that one threshold serves all."""
@@ -24,99 +24,121 @@ class Reading(NamedTuple):
     """The slices without their lesions, in network grey."""
 
     presence: Tensor | None = None
-    """(B,), how sure it is that a slice has a lesion at all, 0 to 1, of a method that says so itself; else
-    the score tells."""
+    """(B,), 0 to 1, the probability that a slice has a lesion at all, from a method that predicts it; otherwise the
+    presence is derived from the score."""
 
 
-class Teaching(Settings, frozen=True):
-    """From whom a method learns, if it has teachers, and how far they are believed."""
+class Distillation(Settings, frozen=True):
+    """The teachers of a method, and how their scores become targets."""
 
     teachers: Annotated[tuple[str, ...], Meta(min_length=1)]
-    """Settings of trainings, as `lesionsplit train --config` takes them, which are trained first; or weights files.
-    None of them may have seen a mask."""
+    """Configs, as for `lesionsplit train --config`, that are trained first; or weights files. No teacher may be
+    trained on masks."""
 
-    seeds: Annotated[int, Meta(ge=1)] = 1
-    """How many of each of those settings are trained, each with a seed of its own: of n, in a run with seed s, n s to
-    n s + n - 1. The more there are, the less counts what one of them sees by chance."""
+    seeds: Count = 1
+    """How many runs of each of those configs are trained: with n, a run of seed s has teachers of seeds n s to
+    n s + n - 1. The mean over more teachers is less noisy."""
 
-    begin_as_first: bool = True
-    """Whether the student begins with the weights of the first teacher, where the two networks are alike."""
+    init_from_teacher: bool = True
+    """Whether the student starts from the weights of the first teacher, where the two networks are alike."""
 
-    doubt: Annotated[float, Meta(gt=0)] = 2.0
-    """A teacher is half sure of a pixel whose score is this many times the teacher's stored threshold, which normal
-    lung seldom reaches."""
+    half_confidence_ratio: Positive = 2.0
+    """A teacher's confidence in a pixel is one half where its score is this many times the teacher's stored threshold,
+    which normal lung seldom reaches."""
 
     def __post_init__(self) -> None:
         if len(set(self.teachers)) < len(self.teachers):
-            raise SettingsError("method.teaching.teachers: names a teacher twice; name each once")
+            raise SettingsError("method.distillation.teachers: a teacher is listed twice; list each once")
         if self.seeds > 1 and all(name.endswith(".safetensors") for name in self.teachers):
             raise SettingsError(
-                f"method.teaching.seeds: is {self.seeds}, and all teachers are files of weights, trained already; "
-                "set it to 1"
+                f"method.distillation.seeds: is {self.seeds}, but all teachers are weights files, which are trained "
+                "already; set it to 1"
             )
 
 
 class Method(Protocol):
-    """Learns where the disease is from slices that only say whether there is any."""
+    """Learns to find lesions; a weakly supervised one learns from image labels alone."""
 
     network: nn.Module
-    """What is kept of the method when it has learnt."""
+    """The part of the method that prediction needs."""
 
     def setup(self, fabric: Fabric) -> None:
         """Hand modules and optimisers to Fabric, once, before the first step."""
 
     def step(self, batch: Batch, number: int) -> Terms:
-        """Learn from one batch, the ``number``-th from 0, and return the terms measured, detached."""
+        """Learn from one batch, the ``number``-th from 0, and return the terms of the loss, detached."""
 
     def state(self) -> dict[str, Any]:
         """Every module and optimiser that training changes, by name, to be saved or loaded in place."""
 
 
-class MethodSettings(Protocol):
-    """Settings that know which method they are of."""
-
-    @property
-    def annotator(self) -> str | None:
-        """Whose masks training is given; None, as of every weakly supervised method: nobody's."""
-
-    @property
-    def teaching(self) -> Teaching | None:
-        """Its teachers, who are trained before it; None, as of nearly every method: it has none."""
-
-    @property
-    def reach(self) -> int:
-        """Pixels of the canvas beyond the lungs that its score means something for."""
-
-    @property
-    def neighbours(self) -> float:
-        """How much the score of a neighbouring slice of the same series counts, the slice's own being 1."""
+class NetworkSettings(Protocol):
+    """Common to the settings of all networks."""
 
     @property
     def stride(self) -> int:
         """Both sides of the canvas must be multiples of it."""
 
+
+class MethodSettings(Settings, frozen=True):
+    """Settings of a method. A method declares `network`, `build`, `build_network` and `infer`, and what differs."""
+
     @property
-    def stream(self) -> tuple[int, ...]:
-        """Sets what the method draws in a step apart from what the sampler has drawn for the same step."""
+    def annotator(self) -> str | None:
+        """The annotator whose masks are used in training; None for every weakly supervised method."""
+        return None
+
+    @property
+    def distillation(self) -> Distillation | None:
+        """The teachers, which are trained first; None for a method without teachers."""
+        return None
+
+    @property
+    def preparation_steps(self) -> int:
+        """First steps of a training in which the method learns nothing that its score needs."""
+        return 0
+
+    @property
+    def margin_pixels(self) -> int:
+        """Width of the margin around the lungs, in pixels of the canvas, in which the score is meaningful."""
+        return 0
+
+    @property
+    def neighbour_weight(self) -> float:
+        """Weight of the score of a neighbouring slice of the same series, relative to the slice's own."""
+        return 0.0
+
+    @property
+    def random_stream(self) -> tuple[int, ...]:
+        """Added to the seed of a step, so that the method's random numbers differ from the sampler's."""
+        return (1,)
+
+    @property
+    def network(self) -> NetworkSettings:
+        """Width and depth of the network."""
+        raise NotImplementedError
 
     def build(self) -> Method:
         """The method, with fresh weights."""
+        raise NotImplementedError
 
     def build_network(self) -> nn.Module:
-        """What is kept of the method, with fresh weights."""
+        """The network alone, with fresh weights."""
+        raise NotImplementedError
 
-    def read(self, network: nn.Module, images: Tensor) -> Reading:
-        """What such a network has to say of slices (B, 1, H, W) in network grey; each on its own."""
+    def infer(self, network: nn.Module, images: Tensor) -> MethodOutput:
+        """Score and healthy version of slices (B, 1, H, W) in network grey; no slice affects another."""
+        raise NotImplementedError
 
 
 def supervision(method: MethodSettings) -> str:
-    """What such a method is told of the slices that it learns from, in words."""
+    """What a method learns from, in words."""
     if method.annotator is None:
         return "image labels only"
     return f"masks of annotator {method.annotator} of the train split: a supervised upper bound"
 
 
 def bare(network: nn.Module) -> nn.Module:
-    """The network without what Fabric has put around it."""
+    """The network without the wrapper that Fabric has put around it."""
     module: nn.Module = getattr(network, "module", network)
     return module

@@ -1,112 +1,94 @@
-"""BL: a classifier and a discriminator together push an encoder-decoder to remove what makes a slice diseased.
+"""BL: classifier and discriminator train an encoder-decoder to remove the disease from a slice.
 
 Zhang et al., "Biomarker Localization by Combining CNN Classifier and Generative Adversarial Network",
-MICCAI 2019 (doi 10.1007/978-3-030-32239-7_24). No code of it is public. From the paper's abstract:
+MICCAI 2019 (doi 10.1007/978-3-030-32239-7_24). There is no public code. From the paper's abstract:
 
-* a CNN classifier and a GAN are combined, in which classifier and discriminator both help an
-  encoder-decoder G to remove the biomarkers of abnormal images;
-* biomarkers are found by subtracting G(x) from x;
-* image labels are all that is used.
+* a CNN classifier and a GAN are combined; classifier and discriminator both help an encoder-decoder G to
+  remove the biomarkers of abnormal images;
+* the biomarkers are the difference between x and G(x);
+* training uses image labels only.
 
-The rest is our reading, in the simplest form that says the same:
+The rest is our interpretation, in its simplest form:
 
-* The classifier C is the one of `cam` and `grad-cam`. It learns first and is then fixed, in evaluation mode.
-* G is asked for four things of equal kind to those of the other methods, with weights of ours: slices
-  with lesion become slices that C calls normal (cross-entropy), that the discriminator D takes for normal
-  ones, and that stay near the slices they were (L1); normal slices stay as they are (L1).
-* D is the critic of the other methods with the Wasserstein loss and its gradient penalty. The paper's own
-  form is not public; the first of its references is Arjovsky et al.'s Wasserstein GAN.
-* G is a U-Net: it has skips from encoder to decoder, without which fine vessels would be lost and show up
-  in the difference.
+* The classifier C is the one of `cam` and `grad-cam`. It is trained first and then fixed, in evaluation mode.
+* The objective of G has four terms, with our weights. Slices with lesion become slices that C classifies as
+  normal (cross-entropy), that the discriminator D rates as normal, and that stay near the input (L1); normal
+  slices do not change (L1).
+* D is the critic of the other methods, with the Wasserstein loss and its gradient penalty. The paper's own
+  form is not public; its first reference is the Wasserstein GAN of Arjovsky et al.
+* G is a U-Net. Without its skips from encoder to decoder, fine vessels would be lost and appear in the
+  difference.
 
 To change a term of the loss, change `objective`; to change its weight, change `Objective`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
-from msgspec import Meta
 from torch import Tensor, nn
 
 from lesionsplit.data.sampling import Batch
 from lesionsplit.losses import Terms
 from lesionsplit.methods.adversarial import AdversarialMethod, frozen
-from lesionsplit.methods.base import Reading, bare
+from lesionsplit.methods.base import MethodOutput, MethodSettings, bare
 from lesionsplit.methods.classifier import ClassifierMethod, ClassifierSettings
 from lesionsplit.methods.va_gan import HeatMap, heat_map
-from lesionsplit.networks.critic import CriticSettings
+from lesionsplit.networks.critic import Critic, CriticSettings
 from lesionsplit.networks.translator import Translator, TranslatorSettings
-from lesionsplit.settings import Settings
-
-Weight = Annotated[float, Meta(ge=0)]
-Rate = Annotated[float, Meta(gt=0)]
-Share = Annotated[float, Meta(ge=0, lt=1)]
+from lesionsplit.settings import BelowOne, Count, NonNegative, Positive, Settings
 
 
 class Objective(Settings, frozen=True):
-    """What G is asked for; a weight of zero takes a term out."""
+    """Weights of the terms of G's loss; zero removes a term."""
 
-    normality: Weight = 1.0
-    """The classifier calls G(x) normal: its cross-entropy, of slices with lesion."""
+    normality: NonNegative = 1.0
+    """On slices with lesion: the classifier's cross-entropy between G(x) and the label normal."""
 
-    adversarial: Weight = 1.0
-    """G(x) passes for a normal slice, of slices with lesion. Zero: no discriminator at all."""
+    adversarial: NonNegative = 1.0
+    """On slices with lesion: minus the discriminator's rating of G(x). Zero: no discriminator."""
 
-    closeness: Weight = 100.0
-    """Mean over pixels of |x - G(x)| of slices with lesion; on a canvas that is a fraction of 256 x 256 a
-    smaller weight does what 100 does there."""
+    closeness: NonNegative = 100.0
+    """On slices with lesion: mean over pixels of |x - G(x)|. On a canvas smaller than 256 x 256 a smaller weight
+    has the same effect."""
 
-    fidelity: Weight = 100.0
-    """The same of normal slices."""
+    fidelity: NonNegative = 100.0
+    """On normal slices: mean over pixels of |x - G(x)|."""
 
-    penalty: Weight = 10.0
-    """The discriminator has slope one."""
+    penalty: NonNegative = 10.0
+    """Gradient penalty of the discriminator."""
 
 
 class Optimisation(Settings, frozen=True):
-    """How the objective is pursued; all of it is ours."""
+    """Optimisers and schedule; the paper does not give them."""
 
-    classifier_first: Annotated[int, Meta(ge=1)] = 1000
-    """Batches that the classifier alone learns from, before everything else."""
+    classifier_warmup_steps: Count = 1000
+    """Batches at the start that train the classifier alone."""
 
-    learning_rate: Rate = 2e-4
-    critic_learning_rate: Rate = 2e-4
-    betas: tuple[Share, Share] = (0.5, 0.9)
-    """Adam's."""
+    learning_rate: Positive = 2e-4
+    critic_learning_rate: Positive = 2e-4
+    betas: tuple[BelowOne, BelowOne] = (0.5, 0.9)
+    """Of Adam."""
 
-    critic_steps: Annotated[int, Meta(ge=1)] = 1
+    critic_steps: Count = 1
     """Steps of the discriminator for each of G."""
 
 
-class BlSettings(Settings, frozen=True, tag_field="name", tag="bl"):
-    """Everything about the method."""
-
-    annotator: ClassVar[None] = None
-    """Nobody's mask reaches it."""
-
-    teaching: ClassVar[None] = None
-    neighbours: ClassVar[float] = 0.0
-    reach: ClassVar[int] = 0
-    stream: ClassVar[tuple[int, ...]] = (1,)
+class BlSettings(MethodSettings, frozen=True, tag_field="name", tag="bl"):
+    """All settings of the method."""
 
     network: TranslatorSettings = TranslatorSettings()
-    """G, the encoder-decoder: what is kept."""
+    """G, the encoder-decoder."""
 
     classifier: ClassifierSettings = ClassifierSettings()
     critic: CriticSettings = CriticSettings()
     objective: Objective = Objective()
     optimisation: Optimisation = Optimisation()
     heat_map: HeatMap = "absolute"
-    """What is read as the score, half of |x - G(x)| in the paper's way; see `va_gan.heat_map`."""
-
-    @property
-    def stride(self) -> int:
-        """Both sides of the canvas must be multiples of it."""
-        return self.network.stride
+    """How the score is computed, half of |x - G(x)| in the paper; see `va_gan.heat_map`."""
 
     def build(self) -> BlMethod:
         """The method, with fresh weights."""
@@ -116,14 +98,14 @@ class BlSettings(Settings, frozen=True, tag_field="name", tag="bl"):
         """The encoder-decoder alone, with fresh weights."""
         return BlNet(self.network)
 
-    def read(self, network: nn.Module, images: Tensor) -> Reading:
+    def infer(self, network: nn.Module, images: Tensor) -> MethodOutput:
         """Score and healthy version of slices (B, 1, H, W) in network grey."""
         healthy: Tensor = network(images)
-        return Reading(heat_map(healthy - images, self.heat_map), healthy)
+        return MethodOutput(heat_map(healthy - images, self.heat_map), healthy)
 
 
 class BlNet(nn.Module):
-    """G: the slice without what makes it diseased."""
+    """G: from a slice to the slice without its disease."""
 
     def __init__(self, settings: TranslatorSettings) -> None:
         super().__init__()
@@ -135,22 +117,22 @@ class BlNet(nn.Module):
         Raises:
             SettingsError: H or W is not a multiple of the encoder's stride.
         """
-        drawn = torch.tanh(self.translator(image))
-        return drawn if self.translator.start == "random" else (image + drawn).clip(-1, 1)
+        output = torch.tanh(self.translator(image))
+        return output if self.translator.start == "random" else (image + output).clip(-1, 1)
 
 
 def objective(batch: Batch, normal: Tensor, lesion: Tensor, classifier: nn.Module, critic: nn.Module | None) -> Terms:
-    """What G is asked for, term by term, not yet weighted.
+    """The terms of G's loss, not yet weighted.
 
     Args:
         batch: normal slices and slices with lesion, (B, 1, H, W) each.
         normal: G of the normal slices.
         lesion: G of the slices with lesion.
-        classifier: gives the logit, (B,), of the chance that a slice has a lesion; a constant here.
-        critic: rates slices, (B,); a constant here. None: nobody does.
+        classifier: computes the logit, (B,), of the probability that a slice has a lesion; not trained here.
+        critic: rates slices, (B,); not trained here. None: without the adversarial term.
     """
     terms = {
-        "normality": F.softplus(classifier(lesion)).mean(),  # cross-entropy with the answer "no lesion"
+        "normality": F.softplus(classifier(lesion)).mean(),  # cross-entropy with the label "normal"
         "closeness": (batch.lesion - lesion).abs().mean(),
         "fidelity": (batch.normal - normal).abs().mean(),
     }
@@ -160,11 +142,11 @@ def objective(batch: Batch, normal: Tensor, lesion: Tensor, classifier: nn.Modul
 
 
 class BlMethod(AdversarialMethod):
-    """Trains the classifier, then the encoder-decoder and its discriminator; each has its optimiser."""
+    """Trains the classifier, then encoder-decoder and discriminator; each has its optimiser."""
 
     def __init__(self, settings: BlSettings) -> None:
         self.classification = ClassifierMethod(settings.classifier)
-        super().__init__(settings.build_network(), settings.critic, settings.optimisation)
+        super().__init__(settings.build_network(), Critic(settings.critic), settings.optimisation)
         self.settings = settings
 
     def setup(self, fabric: Fabric) -> None:
@@ -181,24 +163,24 @@ class BlMethod(AdversarialMethod):
         }
 
     def step(self, batch: Batch, number: int) -> Terms:
-        """Train the classifier on the batch or, once it is done, the discriminator and, in its turn, G.
+        """Train the classifier on the batch; after its warm-up the discriminator and, every `critic_steps`, G.
 
-        G's one forward pass serves both: the discriminator sees its healthy versions as data.
+        Both use the same forward pass of G.
         """
         schedule, settings = self.settings.optimisation, self.settings.objective
-        learning = number < schedule.classifier_first
-        self.classification.network.train(learning)  # once fixed, no slice's verdict depends on the others'
+        learning = number < schedule.classifier_warmup_steps
+        self.classification.network.train(learning)  # once fixed, slices do not affect each other
         if learning:
             return self.classification.step(batch, number)
-        its_turn = (number - schedule.classifier_first + 1) % schedule.critic_steps == 0
-        with torch.set_grad_enabled(its_turn):
+        trains_network = (number - schedule.classifier_warmup_steps + 1) % schedule.critic_steps == 0
+        with torch.set_grad_enabled(trains_network):
             normal, lesion = self.network(batch.images).chunk(2)
         measured: Terms = {}
         if settings.adversarial:
             measured |= self.train_critic(batch.normal, lesion, settings.penalty)
-        if its_turn:
-            classifier = bare(self.classification.network)  # as it is, for what wraps it expects its gradients
+        if trains_network:
+            classifier = bare(self.classification.network)  # Fabric's wrapper would expect gradients
             critic = self.critic if settings.adversarial else None
             with frozen(classifier), frozen(self.critic):
                 measured |= self.train_network(objective(batch, normal, lesion, classifier, critic), settings)
-        return {name: term.detach() for name, term in measured.items()}
+        return measured

@@ -1,15 +1,15 @@
-"""Our method: one network that learns what diffusion models find, and is told what drawn lesions are.
+"""Our method: one network that learns from the scores of diffusion models and from synthetic lesions.
 
-Its teachers (`Teaching`) are trained first, on image labels alone, and read the slices of train that are labelled
-lesion (`training.teaching`). What they are sure of together is the answer there, in their shades of certainty (Hinton
-et al. 2015), so that the student ranks pixels as they do. In slices labelled normal the answer is that there is
-nothing, whatever the teachers say: the labels know better. Into half of those lesions are drawn, severer than the
-slices of train show; what they are is known.
+Its teachers (`Distillation`) are trained first, on image labels alone, and applied to the slices of train labelled
+lesion (`training.distillation`). Their combined confidence is the soft target there (Hinton et al. 2015), so that the
+student ranks pixels as they do. The target of slices labelled normal is zero, whatever the teachers' scores are: the
+labels are more reliable. Half of these slices get synthetic lesions, more severe than those of train, with a known
+target.
 
-The network is the denoiser of `diffusion` with another last layer, and begins with the first teacher's weights. What
-takes a teacher twenty-four passes, the slice's mirror image included, the student says in two.
+The network is the denoiser of `diffusion` with another last layer, and starts from the first teacher's weights. A
+teacher needs 24 forward passes for a slice and its mirror image, the student two.
 
-To change a term of the loss, change `objective`; how teachers are brought together, `training.teaching.believed`.
+To change a term of the loss, change `objective`; to combine teachers differently, `training.distillation.soft_targets`.
 """
 
 from __future__ import annotations
@@ -25,87 +25,74 @@ from torch import Tensor, nn
 from lesionsplit.data.normalise import SPREAD
 from lesionsplit.data.sampling import Batch
 from lesionsplit.errors import DataError
-from lesionsplit.losses import Terms, weighted_sum
-from lesionsplit.methods.base import Reading, Teaching
-from lesionsplit.methods.single import SingleNetworkMethod
-from lesionsplit.networks.additive import AT_FIRST, Additive
-from lesionsplit.networks.denoiser import Denoiser, DenoiserSettings, seen_clean
-from lesionsplit.settings import Settings
-from lesionsplit.synthesis.fields import blur, lungs_of, over_the_edge, spared_grey, study
-from lesionsplit.synthesis.lesions import Drawn, LesionSettings, Share, draw_lesions
-from lesionsplit.synthesis.scanner import ScannerSettings, rescan
+from lesionsplit.losses import Terms, masked_mean
+from lesionsplit.methods.base import Distillation, MethodOutput, MethodSettings
+from lesionsplit.methods.optimisation import SingleNetworkMethod
+from lesionsplit.networks.denoiser import Denoiser, DenoiserSettings, apply_without_noise
+from lesionsplit.networks.lesion_unet import INITIAL_LOGIT, LesionOutput
+from lesionsplit.settings import Count, Fraction, NonNegative, Positive, Settings, to_table
+from lesionsplit.synthesis.fields import blur, lung_field, lungs_of, parenchyma_grey, score_pleural_margin
+from lesionsplit.synthesis.lesions import LesionSettings, SyntheticLesions, add_synthetic_lesions
+from lesionsplit.synthesis.scanner import ScannerSettings, simulate_scanner
 
-Weight = Annotated[float, Meta(ge=0)]
-Rate = Annotated[float, Meta(gt=0)]
+CONTRAST_SIGMA = 1.5
+"""Standard deviation, in pixels of the canvas, of the smoothing before contrast is measured."""
 
-
-AROUND = 1.5
-"""Standard deviation, in pixels of the canvas, of the neighbourhood that stands out."""
-
-DOUBTFUL, SURE = 0.1, 0.5
-"""Below the one what teachers believe is parenchyma, from the other on it is lesion, when it is measured what stands
-out."""
+PARENCHYMA_BELOW, LESION_FROM = 0.1, 0.5
+"""Soft targets below the first are parenchyma, from the second on lesion, where contrast is measured."""
 
 
 class Objective(Settings, frozen=True):
-    """What the network is asked for; a weight of zero takes a term out."""
+    """Weights of the terms of the loss; zero removes a term."""
 
-    chance: Weight = 1.0
-    """Cross-entropy of the chance m with what the teachers believe, or of drawn lesions with what was drawn."""
+    chance: NonNegative = 1.0
+    """Cross-entropy between the probability m and the soft targets, or the targets of synthetic lesions."""
 
-    lesion: Weight = 5.0
-    """Mean |G2 - what the teachers take off or `stands_out`, or what was drawn|."""
-
-
-class Drawing(Settings, frozen=True):
-    """Lesions drawn into normal slices, where both parts are known; severer than any slice of train."""
-
-    lesions: LesionSettings = LesionSettings(share=0.5, radius=16.0)
-
-    half: Rate = 0.1
-    """A drawn lesion is believed by half where it adds this share of the way from parenchyma to dense vessels."""
+    lesion: NonNegative = 5.0
+    """Mean |G2 - target|: what the teachers remove, or `lesion_contrast`, or what a synthetic lesion adds."""
 
 
-class DistilledSettings(Settings, frozen=True, tag_field="name", tag="distilled"):
-    """Everything about the method."""
+class SyntheticLesionSettings(Settings, frozen=True):
+    """Synthetic lesions in normal slices, where both parts are known; more severe than in any slice of train."""
 
-    annotator: ClassVar[None] = None
-    """Nobody's mask reaches it."""
+    lesions: LesionSettings = LesionSettings(slice_fraction=0.5, radius=16.0)
 
-    reach: ClassVar[int] = 1
-    stream: ClassVar[tuple[int, ...]] = (1,)
+    half_confidence_contrast: Positive = 0.1
+    """The target of a synthetic lesion is one half where it adds this fraction of the grey difference between
+    parenchyma and dense vessels."""
 
-    teaching: Teaching = Teaching(teachers=("diffusion",))
+
+class DistilledSettings(MethodSettings, frozen=True, tag_field="name", tag="distilled"):
+    """All settings of the method."""
+
+    margin_pixels: ClassVar[int] = 1
+
+    distillation: Distillation = Distillation(teachers=("diffusion",))
     network: DenoiserSettings = DenoiserSettings()
-    drawing: Drawing = Drawing()
+    synthetic_lesions: SyntheticLesionSettings = SyntheticLesionSettings()
     scanner: ScannerSettings = ScannerSettings()
     objective: Objective = Objective()
-    odds: Rate = 2.0
-    steepness: Rate = 1.0
-    """The score's odds are ``odds`` times those of m to the power of ``steepness``, everywhere alike: the pixels of a
-    slice's lungs are ranked as by m, before `rim` and `neighbours`. What m means hangs on what teachers believe; how
-    `distilled.toml`'s were set on val of covid-cell is in `benchmarks/chances.py`."""
+    score_odds: Annotated[float, Meta(ge=1e-3, le=1e3)] = 2.0
+    logit_scale: Annotated[float, Meta(ge=0.01, le=100)] = 1.0
+    """The odds of the score are ``score_odds`` times the odds of m to the power of ``logit_scale``. Before
+    `pleural_margin` and `neighbour_weight`, this keeps the ranking of pixels by m. The values of `distilled.toml` were
+    set on val of covid-cell, by `experiments/chances.py`."""
 
-    thorough: bool = False
-    """What G2 is asked for in slices with lesion: what the teachers take off, or `stands_out`, by which healthy
-    versions keep a quarter of a lesion instead of more than half."""
+    full_lesion_removal: bool = False
+    """The target of G2 in slices with lesion: false: what the teachers remove; true: `lesion_contrast`, with which
+    healthy versions keep a quarter of a lesion instead of more than half."""
 
-    rim: Share = 0.5
-    """Share of its neighbours' highest score that a pixel just outside the lungs gets at least. The lungs' edge is a
-    line through pixels that are half lung, and who outlines a lesion at the pleura goes over it."""
+    pleural_margin: Fraction = 0.5
+    """Fraction of its neighbours' highest score that a pixel just outside the lungs gets at least. The edge of the
+    lung mask runs through pixels that are half lung, and annotators outline lesions at the pleura beyond it."""
 
-    neighbours: Share = 0.0
-    """How much the score of a neighbouring slice of the same series counts, the slice's own being 1; slices that come
-    alone are read alone."""
+    neighbour_weight: Fraction = 0.0
+    """Weight of the score of a neighbouring slice of the same series, relative to the slice's own; a single slice has
+    no neighbours."""
 
-    learning_rate: Rate = 1e-3
-    warm_up: Annotated[int, Meta(ge=1)] = 50
-    """Steps over which the learning rate grows to its full height."""
-
-    @property
-    def stride(self) -> int:
-        """Both sides of the canvas must be multiples of it."""
-        return self.network.stride
+    learning_rate: Positive = 1e-3
+    warmup_steps: Count = 50
+    """Steps over which the learning rate rises to `learning_rate`."""
 
     def build(self) -> DistilledMethod:
         """The method, with fresh weights."""
@@ -114,78 +101,79 @@ class DistilledSettings(Settings, frozen=True, tag_field="name", tag="distilled"
     def build_network(self) -> Denoiser:
         """The network alone, with fresh weights."""
         network = Denoiser(self.network, outputs=2)
-        network.expect(AT_FIRST)
+        network.start_from(INITIAL_LOGIT)
         return network
 
-    def read(self, network: nn.Module, images: Tensor) -> Reading:
-        """Score and healthy version of slices (B, 1, H, W) in network grey: the mean with their mirror images'."""
-        here, there = taken_apart(network, images), taken_apart(network, images.flip(3))
-        parts = Additive(*((one + other.flip(3)) / 2 for one, other in zip(here, there, strict=True)))
+    def infer(self, network: nn.Module, images: Tensor) -> MethodOutput:
+        """Score and healthy version of slices (B, 1, H, W) in network grey, averaged over slices and mirror images."""
+        direct, mirrored = decompose(network, images), decompose(network, images.flip(3))
+        parts = LesionOutput(*((one + other.flip(3)) / 2 for one, other in zip(direct, mirrored, strict=True)))
         lungs = lungs_of(images)
-        score = (self.steepness * parts.logit + math.log(self.odds)).sigmoid() * reached(lungs)
-        return Reading(over_the_edge(score, lungs, self.rim), images - parts.lesion)
+        score = (self.logit_scale * parts.logit + math.log(self.score_odds)).sigmoid() * with_margin(lungs)
+        return MethodOutput(score_pleural_margin(score, lungs, self.pleural_margin), images - parts.lesion)
 
 
-def taken_apart(network: nn.Module, images: Tensor) -> Additive:
-    """What the network says of slices, (B, 1, H, W) in network grey: a denoiser that is told there is no noise."""
-    logit, added = seen_clean(network, images * SPREAD, lungs_of(images)).chunk(2, dim=1)
-    return Additive(logit, added)
+def decompose(network: nn.Module, images: Tensor) -> LesionOutput:
+    """The output of the network, a denoiser at noise level 0, for slices (B, 1, H, W) in network grey."""
+    logit, added = apply_without_noise(network, images * SPREAD, lungs_of(images)).chunk(2, dim=1)
+    return LesionOutput(logit, added)
 
 
-def reached(lungs: Tensor) -> Tensor:
-    """The lungs, (B, 1, H, W), and one pixel around them: heat maps brought to another grid go over the edge."""
+def with_margin(lungs: Tensor) -> Tensor:
+    """The lungs, (B, 1, H, W), and one pixel around them, which heat maps need when they are resampled."""
     return F.max_pool2d(lungs, 3, 1, 1)
 
 
-def believed(drawn: Drawn, half: float) -> Tensor:
-    """How sure the network is to be of drawn lesions, (B, 1, H, W), 0 to 1: a / (a + half) within their extent.
+def synthetic_targets(synthetic: SyntheticLesions, half: float) -> Tensor:
+    """Targets for m in slices with synthetic lesions, (B, 1, H, W), 0 to 1: a / (a + half) within their extent.
 
     Args:
-        drawn: slices with them.
-        half: see `Drawing.half`; a, what is added, is measured as that is.
+        synthetic: slices with synthetic lesions.
+        half: see `SyntheticLesionSettings.half_confidence_contrast`; a, what the lesion adds, is in the same unit.
     """
-    field = study(drawn.healthy)
-    added = blur(drawn.images - drawn.healthy, 1.0).clip(min=0) / (field.dense - field.parenchyma).clip(min=1e-3)
-    return drawn.extent * added / (added + half)
+    field = lung_field(synthetic.healthy)
+    added = blur(synthetic.images - synthetic.healthy, 1.0).clip(min=0) / (field.dense - field.parenchyma).clip(
+        min=1e-3
+    )
+    return synthetic.extent * added / (added + half)
 
 
-def stands_out(images: Tensor, chance: Tensor, healthy: Tensor) -> Tensor:
-    """What the lesions of slices add, in network grey, (B, 1, H, W): what teachers take off, or more.
+def lesion_contrast(images: Tensor, targets: Tensor, healthy: Tensor) -> Tensor:
+    """What the lesions of slices add, in network grey, (B, 1, H, W): what teachers remove, or more.
 
-    Teachers draw a slice anew from noise that a large lesion shows through, and take off less than half of it. Where
-    they are sure it is no less than what the neighbourhood stands out of parenchyma by; vessels and noise stay.
+    Noise does not hide a large lesion completely, so teachers remove less than half of it. Where their confidence is
+    high, the lesion is at least the contrast between the smoothed slice and parenchyma; vessels and noise stay.
 
     Args:
         images: slices, black outside the lungs.
-        chance: what the teachers believe, 0 to 1.
-        healthy: the slices as the teachers' healthy versions have them.
+        targets: soft targets from the teachers, 0 to 1.
+        healthy: the teachers' healthy versions.
     """
-    field = study(images)
-    around = blur(images * field.lungs, AROUND) / blur(field.lungs, AROUND).clip(min=1e-3)
-    out = (around - spared_grey(images, field, chance < DOUBTFUL)) * field.lungs
-    taken = images - healthy
-    return taken + (chance / SURE).clip(max=1) * (out - taken).clip(min=0)
+    field = lung_field(images)
+    smoothed = blur(images * field.lungs, CONTRAST_SIGMA) / blur(field.lungs, CONTRAST_SIGMA).clip(min=1e-3)
+    contrast = (smoothed - parenchyma_grey(images, field, targets < PARENCHYMA_BELOW)) * field.lungs
+    removed = images - healthy
+    return removed + (targets / LESION_FROM).clip(max=1) * (contrast - removed).clip(min=0)
 
 
-def objective(parts: Additive, chance: Tensor, added: Tensor, lungs: Tensor) -> Terms:
-    """What is asked for, term by term, not yet weighted.
+def objective(parts: LesionOutput, targets: Tensor, added: Tensor, lungs: Tensor) -> Terms:
+    """The terms of the loss, not yet weighted.
 
     Args:
-        parts: what the network says of slices.
-        chance: (B, 1, H, W), what the teachers believe, or what was drawn, 0 to 1.
-        added: (B, 1, H, W), what lesions add, see `stands_out`, or what was drawn, in network grey.
+        parts: the network's output for slices.
+        targets: (B, 1, H, W), for m, from the teachers or of synthetic lesions, 0 to 1.
+        added: (B, 1, H, W), what lesions add, in network grey, from the teachers or of synthetic lesions.
         lungs: (B, 1, H, W), 1 inside.
     """
-    unlike = F.binary_cross_entropy_with_logits(parts.logit, chance, reduction="none")
-    counts = reached(lungs)
+    cross_entropy = F.binary_cross_entropy_with_logits(parts.logit, targets, reduction="none")
     return {
-        "chance": (unlike * counts).sum() / counts.sum().clip(min=1),
-        "lesion": ((parts.added - added).abs() * lungs).sum() / lungs.sum().clip(min=1),
+        "chance": masked_mean(cross_entropy, with_margin(lungs)),
+        "lesion": masked_mean((parts.added - added).abs(), lungs),
     }
 
 
 class DistilledMethod(SingleNetworkMethod):
-    """Trains the network on what its teachers find, and on normal slices, in which is nothing but what is drawn."""
+    """Trains the network on the soft targets of its teachers, and on normal slices with synthetic lesions."""
 
     def __init__(self, settings: DistilledSettings) -> None:
         self.settings = settings
@@ -195,21 +183,25 @@ class DistilledMethod(SingleNetworkMethod):
         """Learn from one batch.
 
         Raises:
-            DataError: no teacher has read its slices.
+            DataError: the slices have no teacher outputs.
         """
-        if batch.taught is None:
-            raise DataError("no teacher has read the slices; give `fit` those of `training.teaching.taught`")
+        if batch.teacher_outputs is None:
+            raise DataError(
+                "the slices have no teacher outputs; call `fit` with those of "
+                "`training.distillation.with_teacher_outputs`"
+            )
         settings = self.settings
-        drawn = draw_lesions(batch.normal, settings.drawing.lesions)
-        images = torch.cat([drawn.images, batch.lesion])
-        chance, healthy = batch.taught.chance, batch.taught.healthy
-        found = stands_out(batch.lesion, chance, healthy) if settings.thorough else batch.lesion - healthy
+        synthetic = add_synthetic_lesions(batch.normal, settings.synthetic_lesions.lesions)
+        images = torch.cat([synthetic.images, batch.lesion])
+        targets, healthy = batch.teacher_outputs
+        added = batch.lesion - healthy
+        if settings.full_lesion_removal:
+            added = lesion_contrast(batch.lesion, targets, healthy)
         lungs = lungs_of(images)
         terms = objective(
-            taken_apart(self.network, rescan(images, lungs, settings.scanner)),
-            torch.cat([believed(drawn, settings.drawing.half), chance]),
-            torch.cat([drawn.images - drawn.healthy, found]),
+            decompose(self.network, simulate_scanner(images, lungs, settings.scanner)),
+            torch.cat([synthetic_targets(synthetic, settings.synthetic_lesions.half_confidence_contrast), targets]),
+            torch.cat([synthetic.images - synthetic.healthy, added]),
             lungs,
         )
-        self.descend(weighted_sum(terms, {name: getattr(settings.objective, name) for name in terms}), number)
-        return {name: term.detach() for name, term in terms.items()}
+        return self.learn(terms, to_table(settings.objective), number)

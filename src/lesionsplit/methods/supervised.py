@@ -1,14 +1,14 @@
-"""The yardstick: the network of `distilled` trained on one annotator's masks. A supervised upper bound.
+"""A supervised upper bound: the network of `distilled`, trained on the masks of one annotator.
 
-It says how far the same network gets when it is shown the outlines; it is no weakly supervised method,
-and the only one that any mask reaches: those of one annotator, of the train split.
+It measures what the same network reaches with masks. It is not weakly supervised, and the only method that is
+trained on masks: those of one annotator, of the train split.
 
 To change a term of the loss, change `objective`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -18,50 +18,40 @@ from torch import Tensor, nn
 from lesionsplit.data.normalise import SPREAD
 from lesionsplit.data.sampling import Batch
 from lesionsplit.errors import DataError
-from lesionsplit.losses import Terms, overlap_loss, weighted_sum
-from lesionsplit.methods.base import Reading
-from lesionsplit.methods.single import SingleNetworkMethod
-from lesionsplit.networks.additive import AT_FIRST
-from lesionsplit.networks.denoiser import Denoiser, DenoiserSettings, seen_clean
-from lesionsplit.settings import Settings
-from lesionsplit.synthesis.fields import lungs_of, over_the_edge
-from lesionsplit.synthesis.lesions import Share
-from lesionsplit.synthesis.scanner import ScannerSettings, rescan
-
-Rate = Annotated[float, Meta(gt=0)]
+from lesionsplit.losses import Terms, masked_mean, overlap_loss
+from lesionsplit.methods.base import MethodOutput, MethodSettings
+from lesionsplit.methods.optimisation import SingleNetworkMethod
+from lesionsplit.networks.denoiser import Denoiser, DenoiserSettings, apply_without_noise
+from lesionsplit.networks.lesion_unet import INITIAL_LOGIT
+from lesionsplit.settings import Count, Fraction, Positive
+from lesionsplit.synthesis.fields import lungs_of, score_pleural_margin
+from lesionsplit.synthesis.scanner import ScannerSettings, simulate_scanner
 
 
-class SupervisedSettings(Settings, frozen=True, tag_field="name", tag="supervised"):
-    """Everything about the upper bound."""
+class SupervisedSettings(MethodSettings, frozen=True, tag_field="name", tag="supervised"):
+    """All settings of the upper bound."""
 
-    teaching: ClassVar[None] = None
-    stream: ClassVar[tuple[int, ...]] = (1,)
     annotator: Annotated[str, Meta(min_length=1)]
-    """Whose masks it is trained on: `a` for the column `mask_a` of the data set's table."""
+    """The annotator whose masks it is trained on: `a` for the column `mask_a` of the data set's table."""
 
     network: DenoiserSettings = DenoiserSettings()
     scanner: ScannerSettings = ScannerSettings()
-    rim: Share = 0.0
-    """Share of its neighbours' highest score that a pixel just outside the lungs gets, as `distilled` has it; 0 leaves
-    out what lies there, where no outline taught it."""
+    pleural_margin: Fraction = 0.0
+    """Fraction of its neighbours' highest score that a pixel just outside the lungs gets at least, as in `distilled`;
+    with 0, pixels outside the lungs are not scored: training does not cover them."""
 
-    neighbours: Share = 0.0
-    """How much the score of a neighbouring slice of the same series counts, the slice's own being 1; slices that come
-    alone are read alone."""
+    neighbour_weight: Fraction = 0.0
+    """Weight of the score of a neighbouring slice of the same series, relative to the slice's own; a single slice has
+    no neighbours."""
 
-    learning_rate: Rate = 1e-3
-    warm_up: Annotated[int, Meta(ge=1)] = 50
-    """Steps over which the learning rate grows to its full height."""
-
-    @property
-    def reach(self) -> int:
-        """Pixels beyond the lungs that its score means something for."""
-        return 1 if self.rim else 0
+    learning_rate: Positive = 1e-3
+    warmup_steps: Count = 50
+    """Steps over which the learning rate rises to `learning_rate`."""
 
     @property
-    def stride(self) -> int:
-        """Both sides of the canvas must be multiples of it."""
-        return self.network.stride
+    def margin_pixels(self) -> int:
+        """1 if pixels just outside the lungs are scored."""
+        return 1 if self.pleural_margin else 0
 
     def build(self) -> SupervisedMethod:
         """The method, with fresh weights."""
@@ -70,43 +60,43 @@ class SupervisedSettings(Settings, frozen=True, tag_field="name", tag="supervise
     def build_network(self) -> Denoiser:
         """The network alone, with fresh weights."""
         network = Denoiser(self.network)
-        network.expect(AT_FIRST)
+        network.start_from(INITIAL_LOGIT)
         return network
 
-    def read(self, network: nn.Module, images: Tensor) -> Reading:
-        """Score of slices (B, 1, H, W) in network grey, the mean with their mirror images'.
+    def infer(self, network: nn.Module, images: Tensor) -> MethodOutput:
+        """Score of slices (B, 1, H, W) in network grey, averaged over the slices and their mirror images.
 
-        Each is given back as its own healthy version: outlines say where a lesion is and not what lies under it.
+        The healthy version is the slice itself: masks do not show what lies under a lesion.
         """
-        logit = (outlined_at(network, images) + outlined_at(network, images.flip(3)).flip(3)) / 2
+        logit = (mask_logit(network, images) + mask_logit(network, images.flip(3)).flip(3)) / 2
         score, lungs = logit.sigmoid(), lungs_of(images)
-        if self.rim:
-            score = over_the_edge(score * lungs, lungs, self.rim)
-        return Reading(score, images)
+        if self.pleural_margin:
+            score = score_pleural_margin(score * lungs, lungs, self.pleural_margin)
+        return MethodOutput(score, images)
 
 
-def outlined_at(network: nn.Module, images: Tensor) -> Tensor:
-    """The logit of the chance that pixels of slices, (B, 1, H, W) in network grey, would be outlined."""
-    return seen_clean(network, images * SPREAD, lungs_of(images))
+def mask_logit(network: nn.Module, images: Tensor) -> Tensor:
+    """The logit of the probability that the annotator outlines a pixel of slices (B, 1, H, W) in network grey."""
+    return apply_without_noise(network, images * SPREAD, lungs_of(images))
 
 
 def objective(logit: Tensor, outlined: Tensor, lungs: Tensor) -> Terms:
-    """What is asked for, term by term, each weighing one; inside the lungs.
+    """The terms of the loss, inside the lungs; each has weight one.
 
     Args:
-        logit: (B, 1, H, W), what the network says of normal slices and slices with lesion.
+        logit: (B, 1, H, W), the network's output.
         outlined: (B, 1, H, W), 1 where the annotator outlined them, else 0.
         lungs: (B, 1, H, W), 1 inside.
     """
-    unlike = F.binary_cross_entropy_with_logits(logit, outlined, reduction="none")
+    cross_entropy = F.binary_cross_entropy_with_logits(logit, outlined, reduction="none")
     return {
-        "extent": (unlike * lungs).sum() / lungs.sum().clip(min=1),
+        "extent": masked_mean(cross_entropy, lungs),
         "overlap": overlap_loss(logit.sigmoid() * lungs, outlined * lungs),
     }
 
 
 class SupervisedMethod(SingleNetworkMethod):
-    """Trains the network on an annotator's outlines, and on the empty ones of normal slices."""
+    """Trains the network on an annotator's masks, and on empty masks of normal slices."""
 
     def __init__(self, settings: SupervisedSettings) -> None:
         self.settings = settings
@@ -116,13 +106,12 @@ class SupervisedMethod(SingleNetworkMethod):
         """Learn from one batch.
 
         Raises:
-            DataError: it has no outlines.
+            DataError: it has no masks.
         """
         if batch.outlined is None:
-            raise DataError("the slices have no outlines; give `prepare` the annotator whose masks to train on")
+            raise DataError("the slices have no masks; call `prepare` with the annotator whose masks to train on")
         settings = self.settings
         lungs = lungs_of(batch.images)
-        logit = outlined_at(self.network, rescan(batch.images, lungs, settings.scanner))
+        logit = mask_logit(self.network, simulate_scanner(batch.images, lungs, settings.scanner))
         terms = objective(logit, torch.cat([torch.zeros_like(batch.outlined), batch.outlined]), lungs)
-        self.descend(weighted_sum(terms, dict.fromkeys(terms, 1.0)), number)
-        return {name: term.detach() for name, term in terms.items()}
+        return self.learn(terms, dict.fromkeys(terms, 1.0), number)

@@ -1,9 +1,9 @@
-"""Our method: paired examples made from normal slices, then the network's own findings in the others.
+"""Synthetic lesions in normal slices, then self-training on slices with lesion.
 
-No mask enters. In slices labelled normal, lesions are drawn (`synthesis`), so that both parts of the
-slice are known exactly and G1 and G2 get a direct loss instead of a critic's opinion. After a while
-the network also learns from slices labelled lesion, with what its own running average finds there as
-the answer, left out where that is unsure.
+No mask is used. Synthetic lesions (`synthesis`) are added to slices labelled normal, so that both parts of the
+slice are known exactly and G1 and G2 get a direct loss instead of a critic's. Later the network also learns
+from slices labelled lesion: the predictions of its own running average are the targets there, and pixels
+with uncertain predictions are left out.
 
 To change a term of the loss, change `objective`; to change its weight, change `Objective`.
 """
@@ -20,182 +20,166 @@ from msgspec import Meta
 from torch import Tensor, nn
 
 from lesionsplit.data.sampling import Batch
-from lesionsplit.losses import Terms, overlap_loss, weighted_sum
-from lesionsplit.methods.base import Reading, bare
-from lesionsplit.methods.single import SingleNetworkMethod
-from lesionsplit.networks.additive import Additive, AdditiveNet, AdditiveSettings
-from lesionsplit.networks.unet import stride_of
-from lesionsplit.settings import Settings
-from lesionsplit.synthesis.fields import blur, lungs_of, over_the_edge, quantile, spared_grey, study
-from lesionsplit.synthesis.lesions import Drawn, LesionSettings, draw_lesions
-from lesionsplit.synthesis.scanner import ScannerSettings, rescan
+from lesionsplit.losses import Terms, overlap_loss
+from lesionsplit.methods.base import MethodOutput, MethodSettings, bare
+from lesionsplit.methods.optimisation import SingleNetworkMethod
+from lesionsplit.networks.lesion_unet import LesionOutput, LesionUNet, LesionUNetSettings
+from lesionsplit.settings import BelowOne, Count, Fraction, NonNegative, NonNegativeInt, Positive, Settings, to_table
+from lesionsplit.synthesis.fields import blur, lung_field, lungs_of, parenchyma_grey, quantile, score_pleural_margin
+from lesionsplit.synthesis.lesions import LesionSettings, SyntheticLesions, add_synthetic_lesions
+from lesionsplit.synthesis.scanner import ScannerSettings, simulate_scanner
 
-SEEN = 1.5
-"""Pixels, the standard deviation of the neighbourhood that a pixel is seen in."""
-
-Weight = Annotated[float, Meta(ge=0)]
-Rate = Annotated[float, Meta(gt=0)]
-Chance = Annotated[float, Meta(ge=0, le=1)]
+CONTRAST_SIGMA = 1.5
+"""Standard deviation, in pixels of the canvas, of the smoothing before contrast is measured."""
 
 
 class Objective(Settings, frozen=True):
-    """What the network is asked for; a weight of zero takes a term out."""
+    """Weights of the terms of the loss; zero removes a term."""
 
-    extent: Weight = 1.0
-    """Cross-entropy of the chance m with the extent that was drawn."""
+    extent: NonNegative = 1.0
+    """Cross-entropy between the probability m and the extent of synthetic lesions."""
 
-    overlap: Weight = 1.0
-    """One less the soft Dice of the two."""
+    overlap: NonNegative = 1.0
+    """One minus the soft Dice of the two."""
 
-    lesion: Weight = 0.2
-    """Mean |G2 - what the drawn lesion adds| inside lesions: of G1 too, since x = G1 + G2."""
+    lesion: NonNegative = 0.2
+    """Mean |G2 - what the synthetic lesion adds| inside lesions; this determines G1, too, since x = G1 + G2."""
 
-    elsewhere: Weight = 1.0
-    """The same outside of them: the healthy version leaves alone what is healthy."""
+    elsewhere: NonNegative = 1.0
+    """The same outside lesions: the healthy version keeps healthy tissue."""
 
-    own: Weight = 1.0
-    """Cross-entropy and Dice with its own findings in slices labelled lesion. Zero: those are not used."""
+    own: NonNegative = 1.0
+    """Cross-entropy and Dice with the network's own predictions in slices labelled lesion. Zero: no self-training."""
 
 
 class SelfTraining(Settings, frozen=True):
-    """When the network's own findings are taken for an answer."""
+    """When and where the network's own predictions become targets."""
 
-    after: Annotated[int, Meta(ge=0)] = 1200
-    """Steps on drawn lesions alone; the term then grows over the next ``growing``."""
+    start_step: NonNegativeInt = 1200
+    """Steps on synthetic lesions alone; the term's weight then rises over the next ``ramp_steps``."""
 
-    growing: Annotated[int, Meta(ge=1)] = 100
+    ramp_steps: Count = 100
 
-    margin: Annotated[float, Meta(ge=0)] = 0.7
-    """Logits on either side of `Calibration.fired` within which a pixel is left out."""
+    logit_margin: NonNegative = 0.7
+    """A pixel whose logit is nearer than this to that of `Calibration.fpr` is left out."""
 
-    teacher_decay: Annotated[float, Meta(ge=0, lt=1)] = 0.99
-    """Of the running average of the weights that does the finding."""
+    ema_decay: BelowOne = 0.99
+    """Of the running average of the weights, which makes the predictions."""
 
 
 class Calibration(Settings, frozen=True):
-    """From the network's chance, which is one among drawn lesions, to a score; no mask is needed."""
+    """From the network's probability, which holds for synthetic lesions, to a score; no mask is needed."""
 
-    fired: Annotated[float, Meta(gt=0, lt=1)] = 0.005
-    """The score starts from the logit that this share of the lung of normal slices passes."""
+    fpr: Annotated[float, Meta(gt=0, lt=1)] = 0.005
+    """The zero of the score is the logit that this fraction of the lung of normal slices exceeds."""
 
-    temperature: Rate = 2.0
-    """Logits above it count for one over this."""
+    temperature: Positive = 2.0
+    """Logits relative to that zero are divided by this."""
 
-    every: Annotated[int, Meta(ge=1)] = 5
-    """Steps between two looks at normal slices."""
+    update_every: Count = 5
+    """Steps between two updates of that zero."""
 
-    memory: Annotated[float, Meta(ge=0, lt=1)] = 0.95
-    """Of the running mean over these looks."""
+    ema_decay: BelowOne = 0.95
+    """Of the running mean over these updates."""
 
-    faint: Annotated[float, Meta(gt=0)] = 0.1
-    conspicuous: Annotated[float, Meta(gt=0)] = 0.6
-    """A pixel's chance counts in full where its neighbourhood stands out from the parenchyma by this
-    share of the way to dense vessels, and ``faint / (faint + conspicuous)`` of it where it does not at
-    all: of two findings equally likely, readers outline the denser."""
+    faint: Positive = 0.1
+    conspicuous: Positive = 0.6
+    """The score has full weight where the smoothed slice exceeds parenchyma by this fraction of the grey difference
+    between parenchyma and dense vessels, and the weight ``faint / (faint + conspicuous)`` where it does not exceed
+    it: of two equally likely lesions, readers outline the denser."""
 
-    healthy: Annotated[float, Meta(ge=0)] = 3.0
-    """Logits below the zero of the score from which a pixel counts as parenchyma, which the others are measured
-    against. The whole lung would not do: where more than half of it is lesion, its median is lesion's."""
+    healthy: NonNegative = 3.0
+    """A pixel whose logit is at least this far below the zero of the score counts as parenchyma when its grey is
+    measured. The whole lung cannot be used: where more than half of it is lesion, its median is lesion."""
 
-    rim: Chance = 0.15
-    """Share of its neighbours' highest score that a pixel just outside the lungs gets. The lungs' edge
-    is a line through pixels that are half lung, and who outlines a lesion at the pleura goes over it."""
+    pleural_margin: Fraction = 0.15
+    """Fraction of its neighbours' highest score that a pixel just outside the lungs gets at least. The edge of the
+    lung mask runs through pixels that are half lung, and annotators outline lesions at the pleura beyond it."""
 
 
-class SynthesisSettings(Settings, frozen=True, tag_field="name", tag="synthesis"):
-    """Everything about the method."""
+class SynthesisSettings(MethodSettings, frozen=True, tag_field="name", tag="synthesis"):
+    """All settings of the method."""
 
-    annotator: ClassVar[None] = None
-    """Nobody's mask reaches it."""
+    margin_pixels: ClassVar[int] = 1
 
-    teaching: ClassVar[None] = None
-    neighbours: ClassVar[float] = 0.0
-    reach: ClassVar[int] = 1
-    stream: ClassVar[tuple[int, ...]] = (1,)
-
-    network: AdditiveSettings = AdditiveSettings()
+    network: LesionUNetSettings = LesionUNetSettings()
     lesions: LesionSettings = LesionSettings()
     scanner: ScannerSettings = ScannerSettings()
     objective: Objective = Objective()
     self_training: SelfTraining = SelfTraining()
     calibration: Calibration = Calibration()
-    learning_rate: Rate = 1e-3
-    warm_up: Annotated[int, Meta(ge=1)] = 50
-    """Steps over which the learning rate grows to its full height."""
-
-    @property
-    def stride(self) -> int:
-        """Both sides of the canvas must be multiples of it."""
-        return stride_of(self.network.channels)
+    learning_rate: Positive = 1e-3
+    warmup_steps: Count = 50
+    """Steps over which the learning rate rises to `learning_rate`."""
 
     def build(self) -> SynthesisMethod:
         """The method, with fresh weights."""
         return SynthesisMethod(self)
 
-    def build_network(self) -> AdditiveNet:
+    def build_network(self) -> LesionUNet:
         """The network alone, with fresh weights."""
-        return AdditiveNet(self.network)
+        return LesionUNet(self.network)
 
-    def read(self, network: nn.Module, images: Tensor) -> Reading:
+    def infer(self, network: nn.Module, images: Tensor) -> MethodOutput:
         """Score and healthy version of slices (B, 1, H, W) in network grey."""
-        net = cast(AdditiveNet, bare(network))
-        parts = net.both_ways(images)
-        return Reading(score(parts.logit - net.usual, images, self.calibration), images - parts.lesion)
+        net = cast(LesionUNet, bare(network))
+        parts = net.with_mirror(images)
+        return MethodOutput(score(parts.logit - net.logit_offset, images, self.calibration), images - parts.lesion)
 
 
 def score(logit: Tensor, images: Tensor, settings: Calibration) -> Tensor:
-    """The score of every pixel, 0 to 1, (B, 1, H, W); raw: one scale for all slices.
+    """The score of every pixel, 0 to 1, (B, 1, H, W), on one scale for all slices.
 
     Args:
-        logit: (B, 1, H, W), above what is usual in normal lung.
+        logit: (B, 1, H, W), relative to the logit that normal lung seldom exceeds.
         images: (B, 1, H, W), network grey.
-        settings: how one becomes the other.
+        settings: of the conversion.
     """
-    field = study(images)
-    around = blur(field.lungs, SEEN).clip(min=0.05)
-    parenchyma = spared_grey(images, field, logit < -settings.healthy)
-    stands_out = blur(images * field.lungs, SEEN) / around - parenchyma
-    stands_out = (stands_out / (field.dense - parenchyma).clip(min=1e-3)).clip(min=0)
-    weight = ((settings.faint + stands_out) / (settings.faint + settings.conspicuous)).clip(max=1)
+    field = lung_field(images)
+    lung_fraction = blur(field.lungs, CONTRAST_SIGMA).clip(min=0.05)
+    parenchyma = parenchyma_grey(images, field, logit < -settings.healthy)
+    contrast = blur(images * field.lungs, CONTRAST_SIGMA) / lung_fraction - parenchyma
+    contrast = (contrast / (field.dense - parenchyma).clip(min=1e-3)).clip(min=0)
+    weight = ((settings.faint + contrast) / (settings.faint + settings.conspicuous)).clip(max=1)
     inside = (logit / settings.temperature).sigmoid() * weight * field.lungs
-    return over_the_edge(inside, field.lungs, settings.rim)
+    return score_pleural_margin(inside, field.lungs, settings.pleural_margin)
 
 
-def objective(parts: Additive, drawn: Drawn) -> Terms:
-    """What is asked for in slices with drawn lesions, term by term, not yet weighted; inside the lungs."""
-    inside, outside = drawn.lungs * drawn.extent, drawn.lungs * (1 - drawn.extent)
-    unlike = F.binary_cross_entropy_with_logits(parts.logit, drawn.extent, reduction="none")
-    amiss = (parts.added - (drawn.images - drawn.healthy)).abs()
+def objective(parts: LesionOutput, synthetic: SyntheticLesions) -> Terms:
+    """The terms of the loss on slices with synthetic lesions, inside the lungs, not yet weighted."""
+    inside, outside = synthetic.lungs * synthetic.extent, synthetic.lungs * (1 - synthetic.extent)
+    cross_entropy = F.binary_cross_entropy_with_logits(parts.logit, synthetic.extent, reduction="none")
+    error = (parts.added - (synthetic.images - synthetic.healthy)).abs()
     return {
-        "extent": mean_over(unlike, drawn.lungs),
-        "overlap": overlap_loss(parts.chance * drawn.lungs, drawn.extent),
-        "lesion": mean_over(amiss, inside),
-        "elsewhere": mean_over(amiss, outside),
+        "extent": mean_over(cross_entropy, synthetic.lungs),
+        "overlap": overlap_loss(parts.probability * synthetic.lungs, synthetic.extent),
+        "lesion": mean_over(error, inside),
+        "elsewhere": mean_over(error, outside),
     }
 
 
 def mean_over(values: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean of (B, 1, H, W) over a batch; one pixel more, worth nothing, where there are none."""
+    """Weighted mean of (B, 1, H, W) over a batch, with one more pixel of value 0: the mean over no pixel is 0."""
     return (values * weights).sum() / (weights.sum() + 1)
 
 
-def own_findings(parts: Additive, found: Tensor, lungs: Tensor, margin: float) -> Tensor:
-    """How far the network is from what its average found; a scalar.
+def self_training_loss(parts: LesionOutput, predicted: Tensor, lungs: Tensor, margin: float) -> Tensor:
+    """Cross-entropy and Dice with the predictions of the network's running average; a scalar.
 
     Args:
-        parts: what the network says of slices with lesion.
-        found: the logit (B, 1, H, W) that its average gave their pixels, above what is usual in normal lung.
+        parts: the network's output for slices with lesion.
+        predicted: (B, 1, H, W), the average's logit, relative to the logit that normal lung seldom exceeds.
         lungs: (B, 1, H, W), 1 inside.
-        margin: how far from 0 a finding must be to be taken for an answer.
+        margin: predictions nearer to 0 are left out.
     """
-    answer = (found > 0).to(found.dtype)
-    counts = lungs * (found.abs() >= margin)
-    unlike = F.binary_cross_entropy_with_logits(parts.logit, answer, reduction="none")
-    return mean_over(unlike, counts) + overlap_loss(parts.chance * counts, answer * counts)
+    target = (predicted > 0).to(predicted.dtype)
+    counted = lungs * (predicted.abs() >= margin)
+    cross_entropy = F.binary_cross_entropy_with_logits(parts.logit, target, reduction="none")
+    return mean_over(cross_entropy, counted) + overlap_loss(parts.probability * counted, target * counted)
 
 
 class SynthesisMethod(SingleNetworkMethod):
-    """Trains the network on drawn lesions and, later, on its own findings."""
+    """Trains the network on synthetic lesions and, later, on its own predictions."""
 
     def __init__(self, settings: SynthesisSettings) -> None:
         self.settings = settings
@@ -212,62 +196,61 @@ class SynthesisMethod(SingleNetworkMethod):
         return {**super().state(), "teacher": self.teacher}
 
     def step(self, batch: Batch, number: int) -> Terms:
-        """Learn from one batch: lesions drawn into its normal slices and, in time, its slices with lesion."""
+        """Learn from one batch: its normal slices with synthetic lesions and, later, its slices with lesion."""
         settings = self.settings
-        self._look_at_normals(batch.normal, number)
-        own = settings.objective.own * self._trust(number)
-        drawn = draw_lesions(batch.normal, settings.lesions)
-        shown = rescan(drawn.images, drawn.lungs, settings.scanner)
+        self._calibrate(batch.normal, number)
+        own = settings.objective.own * self._self_training_weight(number)
+        synthetic = add_synthetic_lesions(batch.normal, settings.lesions)
+        images = simulate_scanner(synthetic.images, synthetic.lungs, settings.scanner)
         if own:
             lungs = lungs_of(batch.lesion)
-            shown = torch.cat([shown, rescan(batch.lesion, lungs, settings.scanner)])
-        parts: Additive = self.network(shown.contiguous(memory_format=torch.channels_last))
-        paired = Additive._make(part[: len(batch.normal)] for part in parts)
-        terms = objective(paired, drawn)
-        weights = {name: getattr(settings.objective, name) for name in terms}
+            images = torch.cat([images, simulate_scanner(batch.lesion, lungs, settings.scanner)])
+        parts: LesionOutput = self.network(images.contiguous(memory_format=torch.channels_last))
+        paired = LesionOutput._make(part[: len(batch.normal)] for part in parts)
+        terms = objective(paired, synthetic)
+        weights = to_table(settings.objective) | {"own": own}
         if own:
-            terms["own"] = own_findings(
-                Additive._make(part[len(batch.normal) :] for part in parts),
-                self._find(batch.lesion),
+            terms["own"] = self_training_loss(
+                LesionOutput._make(part[len(batch.normal) :] for part in parts),
+                self._predict(batch.lesion),
                 lungs,
-                settings.self_training.margin,
+                settings.self_training.logit_margin,
             )
-            weights["own"] = own
-        self.descend(weighted_sum(terms, weights), number)
-        self._teach()
-        return {name: term.detach() for name, term in terms.items()}
+        learnt = self.learn(terms, weights, number)
+        self._update_average()
+        return learnt
 
-    def _trust(self, number: int) -> float:
-        """How much its own findings count at a step, 0 to 1."""
+    def _self_training_weight(self, number: int) -> float:
+        """Relative weight of self-training at a step, 0 to 1."""
         schedule = self.settings.self_training
-        return min(1.0, max(0.0, (number + 1 - schedule.after) / schedule.growing))
+        return min(1.0, max(0.0, (number + 1 - schedule.start_step) / schedule.ramp_steps))
 
     @torch.no_grad()
-    def _find(self, images: Tensor) -> Tensor:
-        """What the average finds in slices, (B, 1, H, W): logits above what is usual in normal lung."""
-        teacher = cast(AdditiveNet, self.teacher)
-        found: Tensor = teacher.both_ways(images).logit - teacher.usual
-        return found
+    def _predict(self, images: Tensor) -> Tensor:
+        """The average's logits for slices, (B, 1, H, W), relative to the logit that normal lung seldom exceeds."""
+        teacher = cast(LesionUNet, self.teacher)
+        logit: Tensor = teacher.with_mirror(images).logit - teacher.logit_offset
+        return logit
 
     @torch.no_grad()
-    def _look_at_normals(self, normal: Tensor, number: int) -> None:
-        """Keep a running mean of the logit that is seldom passed in normal lung."""
+    def _calibrate(self, normal: Tensor, number: int) -> None:
+        """Update the running mean of the logit that normal lung seldom exceeds."""
         settings = self.settings.calibration
-        if number % settings.every:
+        if number % settings.update_every:
             return
         logits = self.teacher(normal).logit[lungs_of(normal) > 0]
-        if not logits.numel():  # slices so small that nothing is left of their lungs
+        if not logits.numel():  # slices too small for any lung pixel
             return
-        seldom = quantile(logits.float(), 1 - settings.fired)
-        looks = number // settings.every
-        usual = cast(AdditiveNet, bare(self.network)).usual
-        usual.lerp_(seldom, max(1 - settings.memory, 1 / (looks + 1)))
+        exceeded = quantile(logits.float(), 1 - settings.fpr)
+        updates = number // settings.update_every
+        offset = cast(LesionUNet, bare(self.network)).logit_offset
+        offset.lerp_(exceeded, max(1 - settings.ema_decay, 1 / (updates + 1)))
 
     @torch.no_grad()
-    def _teach(self) -> None:
+    def _update_average(self) -> None:
         """Move the average towards the network."""
-        decay = self.settings.self_training.teacher_decay
+        decay = self.settings.self_training.ema_decay
         for average, weight in zip(self.teacher.parameters(), self.network.parameters(), strict=True):
             average.lerp_(weight, 1 - decay)
-        for kept, value in zip(self.teacher.buffers(), self.network.buffers(), strict=True):
-            kept.copy_(value)
+        for copied, buffer in zip(self.teacher.buffers(), self.network.buffers(), strict=True):
+            copied.copy_(buffer)

@@ -1,4 +1,4 @@
-"""Every method there is: to add one, write its file and name its settings here."""
+"""All methods; to add one, write its file and add its settings here."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from lesionsplit.methods.classifier import CamSettings, GradCamSettings
 from lesionsplit.methods.decomposition import DecompositionSettings
 from lesionsplit.methods.diffusion import DiffusionSettings
 from lesionsplit.methods.distilled import DistilledSettings
+from lesionsplit.methods.separation import SeparationSettings
 from lesionsplit.methods.supervised import SupervisedSettings
 from lesionsplit.methods.synthesis import SynthesisSettings
 from lesionsplit.methods.va_gan import VaGanSettings
 
 AnyMethod: TypeAlias = (
     DecompositionSettings
+    | SeparationSettings
     | SynthesisSettings
     | DistilledSettings
     | CamSettings
@@ -24,4 +26,4 @@ AnyMethod: TypeAlias = (
     | DiffusionSettings
     | SupervisedSettings
 )
-"""Settings of one of the methods; `name` in a file's [method] table says which."""
+"""Settings of one of the methods, selected by `name` in the table [method]."""

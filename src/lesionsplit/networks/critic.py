@@ -1,18 +1,18 @@
-"""The critic D: how much a slice looks like one of the normal slices (section 3.1)."""
+"""Critics: how much a slice, or each patch of it, resembles the normal slices.
+
+`Critic` is that of the paper (section 3.1); `PatchCritic` rates patches of noised slices.
+"""
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from msgspec import Meta
 from torch import Tensor, nn
 
 from lesionsplit.errors import SettingsError
-from lesionsplit.settings import Settings
-
-Width = Annotated[int, Meta(ge=1)]
+from lesionsplit.settings import Settings, Width
 
 
 class CriticSettings(Settings, frozen=True):
@@ -22,30 +22,28 @@ class CriticSettings(Settings, frozen=True):
     """Features after each of the four down-sampling convolutions."""
 
     norm: Literal["none", "instance", "layer", "batch"] = "none"
-    """``batch`` is what the authors' code has; it is refused, see `__post_init__`."""
+    """``batch``, as in the authors' code, is refused; see `__post_init__`."""
 
     def __post_init__(self) -> None:
         if self.norm == "batch":
             raise SettingsError(
-                "critic.norm: batch normalisation ties the slices of a batch together, so the gradient penalty, "
-                "which is per slice, no longer means what it should (Gulrajani et al. 2017, section 4); "
-                "allowed: none, instance, layer"
+                "critic.norm: batch normalisation couples the slices of a batch, but the gradient penalty is per slice "
+                "(Gulrajani et al. 2017, section 4); allowed: none, instance, layer"
             )
 
 
 class Critic(nn.Module):
     """Seven convolutions: four halve the resolution; the last three scales get one more each.
 
-    The outputs at those three scales are pooled globally, concatenated, and weighed by one linear
-    layer. (The paper says "seven-layer CNN, with the outputs of three down-samplings pooled
-    globally"; giving each pooled scale one of the three remaining layers is our reading of it, and
-    leaves no layer without use.)
+    The outputs at those three scales are pooled globally and concatenated; one linear layer follows. The
+    paper has a "seven-layer CNN, with the outputs of three down-samplings pooled globally". One further
+    layer for each pooled scale is our interpretation: it uses all seven layers.
     """
 
     def __init__(self, settings: CriticSettings) -> None:
         super().__init__()
         first, *pooled = settings.channels
-        self.stem = _layer(1, first, 2, "none")  # no norm here: it would hide the slice's own grey level
+        self.stem = _layer(1, first, 2, "none")  # no norm: it would remove the slice's own grey level
         widths = [first, *pooled]
         self.downs = nn.ModuleList(_layer(fine, coarse, 2, settings.norm) for fine, coarse in pairwise(widths))
         self.scales = nn.ModuleList(_layer(width, width, 1, settings.norm) for width in pooled)
@@ -71,3 +69,34 @@ def _layer(inputs: int, outputs: int, stride: int, norm: str) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, padding), *norms[norm], nn.LeakyReLU(0.2, inplace=True)
     )
+
+
+class PatchCriticSettings(Settings, frozen=True):
+    """Width of a critic of patches."""
+
+    channels: tuple[Width, Width, Width] = (32, 32, 64)
+    """Features after each convolution; the first two halve the resolution."""
+
+
+class PatchCritic(nn.Module):
+    """Four convolutions, of which the first two halve the resolution: a rating for each 4 x 4 pixels.
+
+    A rating depends on 26 x 26 pixels only, so that little of the lungs' outline can decide it.
+    """
+
+    STRIDE = 4
+
+    def __init__(self, settings: PatchCriticSettings) -> None:
+        super().__init__()
+        first, second, third = settings.channels
+        self.layers = nn.Sequential(
+            _layer(2, first, 2, "none"),
+            _layer(first, second, 2, "none"),
+            _layer(second, third, 1, "none"),
+            nn.Conv2d(third, 1, 3, padding=1),
+        )
+
+    def forward(self, images: Tensor, lungs: Tensor) -> Tensor:
+        """Rate the patches of images (B, 1, H, W) with lungs of that shape; (B, 1, H / 4, W / 4), unbounded logits."""
+        ratings: Tensor = self.layers(torch.cat([images * lungs, lungs], dim=1))
+        return ratings

@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
-from msgspec import Meta
 from torch import Tensor, nn
 
-from lesionsplit.networks.unet import Decoder, Encoder, Norm, check_stride
-from lesionsplit.settings import Settings
-
-Width = Annotated[int, Meta(ge=1)]
+from lesionsplit.networks.unet import Decoder, Encoder, Norm, UNetSettings, check_stride
 
 
-class NetworkSettings(Settings, frozen=True):
-    """Width, depth and the one choice on which the paper and its authors' code differ."""
-
-    channels: Annotated[tuple[Width, ...], Meta(min_length=2, max_length=7)] = (64, 128, 256, 512, 1024)
-    """Features at 1, 1/2, 1/4 ... of the resolution: their number is the depth of the U-Net."""
+class NetworkSettings(UNetSettings, frozen=True):
+    """Width, depth, and the choice in which the paper and its authors' code differ."""
 
     decoders: Literal["separate", "shared"] = "separate"
-    """``separate``: G1 and G2 share nothing (the paper). ``shared``: they differ in the last 1 x 1
-    convolution only (the authors' code, which appends one up-convolution module to both)."""
+    """``separate``: G1 and G2 share no weights (the paper). ``shared``: they differ only in the last 1 x 1
+    convolution (the authors' code, which appends one up-convolution module to both)."""
 
     start: Literal["random", "identity"] = "random"
-    """``random``: G1 draws the healthy version from nothing (the paper), and spends most of a short
-    training on learning to copy. ``identity``: G1 draws a change of the slice, in (-1, 1), and both
-    decoders start from zero, so that the untrained network says "all healthy, no lesion"."""
+    """``random``: G1 outputs the healthy version itself (the paper); most of a short training goes into
+    learning to copy. ``identity``: G1 outputs a change of the slice, in (-1, 1), and both decoders start from
+    zero, so that the untrained network returns the slice as healthy and no lesion."""
 
     norm: Norm = "batch"
     """Normalisation after each convolution."""
 
 
 class Decomposition(NamedTuple):
-    """An image taken apart: ``healthy + lesion`` is the network's account of it (eq. 1).
+    """An image split into two parts, whose sum approximates it (eq. 1).
 
     Both parts are (B, 1, H, W) in network grey, each in (-1, 1).
     """
@@ -44,12 +37,12 @@ class Decomposition(NamedTuple):
 
     @property
     def whole(self) -> Tensor:
-        """The image put together again."""
+        """The sum of the two parts."""
         return self.healthy + self.lesion
 
 
 class DecompositionNet(nn.Module):
-    """Reads a slice once and explains it twice: as healthy lung, and as lesion on top."""
+    """Encodes a slice once and decodes it twice: as healthy lung, and as lesion."""
 
     def __init__(self, encoder: Encoder, decoders: dict[str, Decoder], start: Literal["random", "identity"]) -> None:
         super().__init__()
@@ -58,11 +51,11 @@ class DecompositionNet(nn.Module):
         self.start = start
         if start == "identity":
             for decoder in decoders.values():
-                decoder.silence()
+                decoder.start_from_zero()
 
     @classmethod
     def build(cls, settings: NetworkSettings) -> DecompositionNet:
-        """Make the network that the settings describe, with fresh weights."""
+        """The network with fresh weights."""
         channels, norm = settings.channels, settings.norm
         if settings.decoders == "separate":
             decoders = {"healthy": Decoder(channels, norm), "lesion": Decoder(channels, norm)}
@@ -71,15 +64,15 @@ class DecompositionNet(nn.Module):
         return cls(Encoder(channels, norm), decoders, settings.start)
 
     def forward(self, image: Tensor) -> Decomposition:
-        """Take apart a batch of images, (B, 1, H, W), in network grey.
+        """Split a batch of images, (B, 1, H, W), in network grey.
 
         Raises:
             SettingsError: H or W is not a multiple of the encoder's stride.
         """
         check_stride(image, self.encoder)
         features = self.encoder(image)
-        drawn = torch.tanh(torch.cat([decoder(features) for decoder in self.decoders.values()], dim=1))
-        healthy, lesion = drawn.chunk(2, dim=1)
+        parts = torch.tanh(torch.cat([decoder(features) for decoder in self.decoders.values()], dim=1))
+        healthy, lesion = parts.chunk(2, dim=1)
         if self.start == "identity":
             healthy = (image + healthy).clip(-1, 1)
         return Decomposition(healthy, lesion)

@@ -1,6 +1,6 @@
-"""A small U-Net that tells slice from noise, given how much noise and what is said of the slice; the noise itself.
+"""The noise of the diffusion model, and a small U-Net that separates slice and noise, given level and label.
 
-Levels of noise run from 0, none, to 1, nothing else: the cosine schedule of Nichol and Dhariwal (2021) without its
+Levels of noise are from 0, no noise, to 1, pure noise: the cosine schedule of Nichol and Dhariwal (2021) without its
 offset, in continuous time.
 """
 
@@ -17,27 +17,24 @@ from msgspec import Meta
 from torch import Tensor, nn
 
 from lesionsplit.errors import SettingsError
-from lesionsplit.networks.unet import stride_of
-from lesionsplit.settings import Settings
-
-Width = Annotated[int, Meta(ge=1)]
+from lesionsplit.networks.unet import Channels, UNetSettings
 
 GROUPS = 8
-"""Features that are normalised together are an eighth of all, or the next larger share that divides them."""
+"""Groups of the group norm; fewer where this does not divide the features."""
 
 FINEST = 1000.0
-"""Waves of the level's embedding between 0 and 1, at most: the steps that levels usually are counted in."""
+"""Highest frequency of the level's embedding: the usual number of diffusion steps."""
 
 
 class Parts(NamedTuple):
-    """What a noisy slice is made of, as far as the denoiser can tell; (B, 1, H, W) each."""
+    """The denoiser's estimate of the parts of a noisy slice; (B, 1, H, W) each."""
 
     clean: Tensor
     noise: Tensor
 
 
 def strengths(level: Tensor | float) -> tuple[Tensor, Tensor]:
-    """Of slice and of noise at a level, (...): cos and sin of a quarter turn, so that their squares add up to 1."""
+    """Weights of slice and noise at a level, (...): cosine and sine, whose squares add up to 1."""
     angle = torch.as_tensor(level) * (math.pi / 2)
     return angle.cos(), angle.sin()
 
@@ -48,23 +45,24 @@ def noised(clean: Tensor, noise: Tensor, level: Tensor | float) -> Tensor:
     return signal * clean + sigma * noise
 
 
-def taken_apart(noisy: Tensor, v: Tensor, level: Tensor | float) -> Parts:
-    """Slice and noise from v = signal * noise - sigma * slice, whose like is turned a quarter from `noised`."""
+def clean_and_noise(noisy: Tensor, v: Tensor, level: Tensor | float) -> Parts:
+    """Slice and noise from v = signal * noise - sigma * slice: the inverse of the rotation in `noised`."""
     signal, sigma = strengths(level)
     return Parts(signal * noisy - sigma * v, sigma * noisy + signal * v)
 
 
 def coloured(white: Tensor, colour: float) -> Tensor:
-    """White noise, (..., H, W), of variance 1, as noise of variance 1 whose amplitude falls with frequency**-colour.
+    """White noise, (..., H, W), of variance 1, coloured: its amplitude is proportional to frequency**-colour.
 
-    With 1, each octave has the same power, so that what is large drowns as soon as what is small.
+    The variance stays 1. With a colour of 1, each octave has the same power, so that large structures are hidden
+    at the same level as small ones.
     """
     if colour == 0:
         return white
     height, width = white.shape[-2:]
     down, right = torch.fft.fftfreq(height, device=white.device), torch.fft.fftfreq(width, device=white.device)
     frequency = (down[:, None].square() + right.square()).sqrt()
-    frequency[0, 0] = 1 / max(height, width)  # the mean has no frequency; it gets the lowest there is
+    frequency[0, 0] = 1 / max(height, width)  # the mean has no frequency; it gets the lowest one
     gain = frequency**-colour
     gain = gain / gain.square().mean().sqrt()
     noise: Tensor = torch.fft.ifft2(torch.fft.fft2(white) * gain).real
@@ -72,87 +70,88 @@ def coloured(white: Tensor, colour: float) -> Tensor:
 
 
 class Condition(IntEnum):
-    """What the network is told of a slice."""
+    """The label of a slice, as the network's input."""
 
     NONE = 0
     NORMAL = 1
     LESION = 2
+    HEALED = 3
+    """A slice with lesion, made healthy by a network; for a denoiser that serves as its critic."""
 
 
-class DenoiserSettings(Settings, frozen=True):
-    """Width and depth."""
+class DenoiserSettings(UNetSettings, frozen=True):
+    """Width and depth; ``channels`` are relative to the inner resolution, see ``patch``."""
 
-    channels: Annotated[tuple[Width, ...], Meta(min_length=2, max_length=7)] = (32, 48, 64, 64)
-    """Features at 1, 1/2, 1/4 ... of the inner resolution: their number is the depth of the U-Net."""
+    channels: Channels = (32, 48, 64, 64)
 
     patch: Literal[1, 2, 4] = 2
-    """The inner resolution is the canvas' divided by this: so many by so many pixels enter, and leave, as features
-    of one place. 1 costs three times as much and is finer than lesions are."""
+    """The inner resolution is that of the canvas divided by this: a patch of so many by so many pixels becomes the
+    features of one position, and back. 1 takes three times as long, and lesions are not that fine."""
 
-    embedding: Annotated[int, Meta(ge=4, multiple_of=2)] = 64
-    """Numbers that the level of noise and the condition are told in."""
+    embedding: Annotated[int, Meta(ge=4, le=4096, multiple_of=2)] = 64
+    """Length of the embedding of level and condition."""
 
     @property
     def stride(self) -> int:
         """Sides of the canvas must be multiples of it."""
-        return int(self.patch) * stride_of(self.channels)
+        return int(self.patch) * super().stride
 
 
 class Denoiser(nn.Module):
     """Predicts v (Salimans and Ho 2022, appendix D) of noisy slices; see `forward`.
 
-    Every block is told the level of noise and the condition by a scale and a shift of its features. Group
-    norm, so that a slice's answer is its own.
+    Level and condition set a scale and a shift of the features in every block. Group norm keeps the slices of
+    a batch independent.
     """
 
-    def __init__(self, settings: DenoiserSettings, outputs: int = 1) -> None:
-        """``outputs``: images that it draws; one for v."""
+    def __init__(self, settings: DenoiserSettings, outputs: int = 1, *, conditions: int = 3) -> None:
+        """``outputs``: number of output images; one for v. ``conditions``: how many of `Condition` it knows."""
         super().__init__()
-        channels, told = settings.channels, settings.embedding
+        channels, embedding = settings.channels, settings.embedding
         coarse_to_fine = list(reversed(channels))
         self.stride = settings.stride
         self.patch = int(settings.patch)
-        self.level = nn.Sequential(nn.Linear(told, told), nn.SiLU(), nn.Linear(told, told))
-        self.condition = nn.Embedding(len(Condition), told)
+        self.level = nn.Sequential(nn.Linear(embedding, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
+        self.condition = nn.Embedding(conditions, embedding)
         self.stem = nn.Conv2d(2 * self.patch**2, channels[0], kernel_size=3, padding=1)
-        self.falling = nn.ModuleList(Block(fine, fine, told) for fine in channels)
+        self.falling = nn.ModuleList(Block(fine, fine, embedding) for fine in channels)
         self.downs = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(channels))
         self.ups = nn.ModuleList(
             nn.ConvTranspose2d(coarse, fine, 2, stride=2) for coarse, fine in pairwise(coarse_to_fine)
         )
-        self.rising = nn.ModuleList(Block(2 * fine, fine, told) for fine in coarse_to_fine[1:])
+        self.rising = nn.ModuleList(Block(2 * fine, fine, embedding) for fine in coarse_to_fine[1:])
         self.norm = _norm(channels[0])
         self.head = nn.Conv2d(channels[0], outputs * self.patch**2, kernel_size=3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]  # our head has one
 
     def forward(self, noisy: Tensor, lungs: Tensor, level: Tensor, condition: Tensor) -> Tensor:
-        """What separates slice and noise, v, (B, outputs, H, W).
+        """v, from which slice and noise follow, (B, outputs, H, W).
 
         Args:
-            noisy: (B, 1, H, W); what lies outside the lungs is not looked at.
+            noisy: (B, 1, H, W); pixels outside the lungs are ignored.
             lungs: (B, 1, H, W), 1 inside, 0 outside.
-            level: (B,), how much noise there is, 0 to 1.
+            level: (B,), of the noise, 0 to 1.
             condition: (B,), int64, a `Condition` each.
 
         Raises:
             SettingsError: H or W is not a multiple of its stride.
         """
         self._check(noisy)
-        told = F.silu(self.level(waves(level, self.condition.embedding_dim)) + self.condition(condition))
-        seen = F.pixel_unshuffle(torch.cat([noisy * lungs, lungs], dim=1), self.patch)
-        features = self.stem(seen.contiguous(memory_format=torch.channels_last))
+        embedded = F.silu(self.level(waves(level, self.condition.embedding_dim)) + self.condition(condition))
+        patches = F.pixel_unshuffle(torch.cat([noisy * lungs, lungs], dim=1), self.patch)
+        features = self.stem(patches.contiguous(memory_format=torch.channels_last))
         skips: list[Tensor] = []
         for place, block in enumerate(self.falling):
-            features = block(self.downs[place - 1](features) if place else features, told)
+            features = block(self.downs[place - 1](features) if place else features, embedded)
             skips.append(features)
         for up, block, skip in zip(self.ups, self.rising, reversed(skips[:-1]), strict=True):
-            features = block(torch.cat([skip, up(features)], dim=1), told)
-        drawn: Tensor = F.pixel_shuffle(self.head(F.silu(self.norm(features))), self.patch)
-        return drawn
+            features = block(torch.cat([skip, up(features)], dim=1), embedded)
+        output: Tensor = F.pixel_shuffle(self.head(F.silu(self.norm(features))), self.patch)
+        return output
 
-    def expect(self, value: float) -> None:
-        """Let the untrained network answer ``value`` all over the first image that it draws, instead of 0."""
+    def start_from(self, value: float) -> None:
+        """Make the first output image of the untrained network ``value`` everywhere, instead of 0."""
         pixels = self.patch**2  # features of the last layer that become that image
         nn.init.constant_(self.head.bias[:pixels], value)  # type: ignore[index]  # our head has one
 
@@ -160,43 +159,43 @@ class Denoiser(nn.Module):
         height, width = image.shape[-2:]
         if height % self.stride or width % self.stride:
             raise SettingsError(
-                f"placement: the network is given {height} x {width} pixels; with {len(self.falling)} levels and a "
+                f"placement: the network's input is {height} x {width} pixels; with {len(self.falling)} levels and a "
                 f"patch of {self.patch} both sides must be multiples of {self.stride}"
             )
 
 
-def seen_clean(network: nn.Module, images: Tensor, lungs: Tensor) -> Tensor:
-    """What a denoiser, trained to do so, says of slices as they are, (B, outputs, H, W): all noise is told to be gone.
+def apply_without_noise(network: nn.Module, images: Tensor, lungs: Tensor) -> Tensor:
+    """The output of a denoiser for slices at noise level 0, (B, outputs, H, W); it must be trained for that.
 
     Args:
         network: a `Denoiser`.
-        images: (B, 1, H, W), on the denoiser's scale.
+        images: (B, 1, H, W), in units of the denoiser.
         lungs: (B, 1, H, W), 1 inside, 0 outside.
     """
-    count, device = images.shape[0], images.device  # and not len(), which an exported graph would take for a constant
+    count, device = images.shape[0], images.device  # not len(), which is a constant in an exported graph
     level = torch.zeros(count, device=device)
     condition = torch.full((count,), int(Condition.LESION), device=device)
-    said: Tensor = network(images, lungs, level, condition)
-    return said
+    output: Tensor = network(images, lungs, level, condition)
+    return output
 
 
 class Block(nn.Module):
-    """Two 3 x 3 convolutions beside a shortcut, their features scaled and shifted by what the network is told."""
+    """Two 3 x 3 convolutions with a shortcut; the embedding of level and condition scales and shifts the features."""
 
-    def __init__(self, inputs: int, outputs: int, told: int) -> None:
+    def __init__(self, inputs: int, outputs: int, embedding: int) -> None:
         super().__init__()
         self.first_norm, self.second_norm = _norm(inputs), _norm(outputs)
         self.first = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1)
         self.second = nn.Conv2d(outputs, outputs, kernel_size=3, padding=1)
-        self.told = nn.Linear(told, 2 * outputs)
+        self.modulation = nn.Linear(embedding, 2 * outputs)
         self.shortcut = nn.Conv2d(inputs, outputs, kernel_size=1) if inputs != outputs else nn.Identity()
 
-    def forward(self, features: Tensor, told: Tensor) -> Tensor:
-        """(B, inputs, H, W) and what is told, (B, embedding), to (B, outputs, H, W)."""
-        scale, shift = self.told(told)[:, :, None, None].chunk(2, dim=1)
+    def forward(self, features: Tensor, embedded: Tensor) -> Tensor:
+        """(B, inputs, H, W) and (B, embedding) to (B, outputs, H, W)."""
+        scale, shift = self.modulation(embedded)[:, :, None, None].chunk(2, dim=1)
         inner = self.second_norm(self.first(F.silu(self.first_norm(features)))) * (1 + scale) + shift
-        changed: Tensor = self.shortcut(features) + self.second(F.silu(inner))
-        return changed
+        output: Tensor = self.shortcut(features) + self.second(F.silu(inner))
+        return output
 
 
 def waves(level: Tensor, count: int) -> Tensor:

@@ -1,35 +1,40 @@
-"""ResNet-18 (He et al. 2016) for slices of one channel: says of a whole slice whether it has a lesion."""
+"""ResNet-18 (He et al. 2016) for slices of one channel: predicts whether a whole slice has a lesion."""
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 import torch.nn.functional as F
-from msgspec import Meta
 from torch import Tensor, nn
 
-from lesionsplit.settings import Settings
+from lesionsplit.networks.pointwise import StridedPointwiseConv
+from lesionsplit.settings import Settings, Width
 
 STAGES = 4
-"""Each has two blocks and, but for the first, twice the features of the one before."""
+"""Each has two blocks and twice the features of the stage before."""
 
 Stage = Literal[1, 2, 3, 4]
 
 STRIDES: Final = {"imagenet": (1, 2, 2, 2), "fine": (1, 2, 2, 1)}
-"""Of the stages, by stem."""
+"""Of each stage, by stem."""
 
 
 class ResNetSettings(Settings, frozen=True):
-    """Width, and at how fine a scale it sees."""
+    """Width and resolution."""
 
-    width: Annotated[int, Meta(ge=1)] = 64
+    width: Width = 64
     """Features of the first stage; 64 in the paper."""
 
     stem: Literal["imagenet", "fine"] = "imagenet"
     """``imagenet``: a 7 x 7 convolution and a pooling, each halving the resolution, as in the paper; the
-    last features are at 1/32 of the slice's. ``fine``: one 3 x 3 convolution that halves it, and a last
-    stage that does not: 1/8, for canvases that are a fraction of the paper's 224 x 224."""
+    last features are at 1/32 of the slice's resolution. ``fine``: one 3 x 3 convolution that halves it, and a
+    last stage that does not, so 1/8, for canvases much smaller than the paper's 224 x 224."""
+
+    @property
+    def stride(self) -> int:
+        """1: the canvas may have any size."""
+        return 1
 
 
 class ResNet(nn.Module):
@@ -54,18 +59,18 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logit of the chance that a slice has a lesion, (B,), of slices (B, 1, H, W) in network grey."""
-        return self.judge(self.look(image))
+        """Logit, (B,), of the probability that a slice has a lesion, for slices (B, 1, H, W) in network grey."""
+        return self.classify(self.features(image))
 
-    def look(self, image: Tensor, stage: Stage = 4) -> Tensor:
+    def features(self, image: Tensor, stage: Stage = 4) -> Tensor:
         """Features of slices (B, 1, H, W) after a stage, (B, C, h, w), rectified."""
         features: Tensor = self.stem(image)
         for layers in self.stages[:stage]:
             features = layers(features)
         return features
 
-    def judge(self, features: Tensor, stage: Stage = 4) -> Tensor:
-        """The logit, (B,), of features after a stage; what `look` leaves to be done."""
+    def classify(self, features: Tensor, stage: Stage = 4) -> Tensor:
+        """The logit, (B,), from the features after a stage: the layers that `features` leaves out."""
         for layers in self.stages[stage:]:
             features = layers(features)
         logit: Tensor = self.head(features.mean(dim=(2, 3)))
@@ -73,15 +78,17 @@ class ResNet(nn.Module):
 
 
 class Block(nn.Module):
-    """Two 3 x 3 convolutions, what came in added; (B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
+    """Two 3 x 3 convolutions with a shortcut; (B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             *_conv(inputs, outputs, 3, stride), nn.ReLU(inplace=True), *_conv(outputs, outputs, 3, 1)
         )
-        same = inputs == outputs and stride == 1
-        self.shortcut = nn.Identity() if same else nn.Sequential(*_conv(inputs, outputs, 1, stride))
+        self.shortcut: nn.Module = nn.Identity()
+        if inputs != outputs or stride != 1:
+            conv = StridedPointwiseConv(inputs, outputs, stride, bias=False)
+            self.shortcut = nn.Sequential(conv, nn.BatchNorm2d(outputs))
 
     def forward(self, features: Tensor) -> Tensor:
         """Rectified features."""

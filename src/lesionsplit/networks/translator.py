@@ -1,36 +1,24 @@
-"""A U-Net that draws one image from a slice: of methods that turn slices into healthy ones as a whole."""
+"""A U-Net from slice to image, for the methods that translate slices into healthy ones."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from msgspec import Meta
 from torch import Tensor, nn
 
-from lesionsplit.networks.unet import Decoder, Encoder, Norm, check_stride, stride_of
-from lesionsplit.settings import Settings
-
-Width = Annotated[int, Meta(ge=1)]
+from lesionsplit.networks.unet import Decoder, Encoder, Norm, UNetSettings, check_stride
 
 
-class TranslatorSettings(Settings, frozen=True):
-    """Width, depth and where training starts from."""
-
-    channels: Annotated[tuple[Width, ...], Meta(min_length=2, max_length=7)] = (64, 128, 256, 512, 1024)
-    """Features at 1, 1/2, 1/4 ... of the resolution: their number is the depth of the U-Net."""
+class TranslatorSettings(UNetSettings, frozen=True):
+    """Width, depth and initial state."""
 
     norm: Norm = "batch"
     """Normalisation after each convolution."""
 
     start: Literal["random", "identity"] = "random"
-    """``random``: fresh weights, as in the papers. ``identity``: what is drawn is a change of the slice and
-    starts from zero, so that the untrained network gives every slice back as it is: a short training is
-    not spent on learning to leave slices alone."""
-
-    @property
-    def stride(self) -> int:
-        """Both sides of a slice must be multiples of it."""
-        return stride_of(self.channels)
+    """``random``: random weights, as in the papers. ``identity``: the output is a change of the slice and starts
+    from zero, so that the untrained network returns every slice unchanged; a short training then does not
+    have to learn to copy."""
 
 
 class Translator(nn.Module):
@@ -42,14 +30,14 @@ class Translator(nn.Module):
         self.encoder = Encoder(settings.channels, settings.norm)
         self.decoder = Decoder(settings.channels, settings.norm)
         if settings.start == "identity":
-            self.decoder.silence()
+            self.decoder.start_from_zero()
 
     def forward(self, image: Tensor) -> Tensor:
-        """Draw from a batch of images, (B, 1, H, W), in network grey.
+        """Translate a batch of images, (B, 1, H, W), in network grey.
 
         Raises:
             SettingsError: H or W is not a multiple of the encoder's stride.
         """
         check_stride(image, self.encoder)
-        drawn: Tensor = self.decoder(self.encoder(image))
-        return drawn
+        output: Tensor = self.decoder(self.encoder(image))
+        return output

@@ -1,17 +1,32 @@
-"""The two halves of a U-Net (Ronneberger et al. 2015), so that one encoder can serve two decoders."""
+"""Encoder and decoder of a U-Net (Ronneberger et al. 2015), apart, so that one encoder can serve two decoders."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 
 from lesionsplit.errors import SettingsError
+from lesionsplit.settings import Settings, Width
 
 Norm = Literal["batch", "instance", "none"]
+Channels = Annotated[tuple[Width, ...], Meta(min_length=2, max_length=7)]
+
+
+class UNetSettings(Settings, frozen=True):
+    """Width and depth of a U-Net."""
+
+    channels: Channels = (64, 128, 256, 512, 1024)
+    """Features at 1, 1/2, 1/4 ... of the resolution; their number is the depth of the U-Net."""
+
+    @property
+    def stride(self) -> int:
+        """Both sides of a slice must be multiples of it."""
+        return stride_of(self.channels)
 
 
 class ConvBlock(nn.Sequential):
@@ -22,10 +37,9 @@ class ConvBlock(nn.Sequential):
 
 
 class Encoder(nn.Module):
-    """Reads an image at halving resolutions; ``channels[i]`` features at 1 / 2**i of it.
+    """Computes features at halving resolutions; ``channels[i]`` features at 1 / 2**i of the image's.
 
-    Resolution is halved by a strided convolution, not by pooling (section 2.2 leaves it open; the
-    authors' code does the same).
+    A strided convolution halves the resolution, as in the authors' code; section 2.2 does not specify it.
     """
 
     def __init__(self, channels: Sequence[int], norm: Norm, inputs: int = 1) -> None:
@@ -43,7 +57,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Draws ``outputs`` images, unbounded, from an encoder's features."""
+    """Computes ``outputs`` images, unbounded, from an encoder's features."""
 
     def __init__(self, channels: Sequence[int], norm: Norm, outputs: int = 1) -> None:
         super().__init__()
@@ -54,8 +68,8 @@ class Decoder(nn.Module):
         self.blocks = nn.ModuleList(ConvBlock(2 * fine, fine, norm) for fine in coarse_to_fine[1:])
         self.head = nn.Conv2d(channels[0], outputs, kernel_size=1)
 
-    def silence(self) -> None:
-        """Have it draw zeros until it is trained."""
+    def start_from_zero(self) -> None:
+        """Make the output of the untrained decoder zero."""
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]  # our head has one
 
@@ -64,18 +78,18 @@ class Decoder(nn.Module):
         *skips, image = features
         for up, block, skip in zip(self.ups, self.blocks, reversed(skips), strict=True):
             image = block(torch.cat([skip, up(image)], dim=1))
-        drawn: Tensor = self.head(image)
-        return drawn
+        output: Tensor = self.head(image)
+        return output
 
 
 def stride_of(channels: Sequence[int]) -> int:
-    """Pixels of the finest features for one of the coarsest, along each side."""
+    """Pixels of the finest features per pixel of the coarsest, along each side."""
     stride: int = 2 ** (len(channels) - 1)
     return stride
 
 
 def check_stride(image: Tensor, encoder: Encoder) -> None:
-    """Refuse images, (B, C, H, W), that cannot be halved as often as an encoder does.
+    """Refuse images, (B, C, H, W), that an encoder cannot halve often enough.
 
     Raises:
         SettingsError: H or W is not a multiple of its stride.
@@ -83,7 +97,7 @@ def check_stride(image: Tensor, encoder: Encoder) -> None:
     height, width = image.shape[-2:]
     if height % encoder.stride or width % encoder.stride:
         raise SettingsError(
-            f"placement: the network is given {height} x {width} pixels; with {len(encoder.blocks)} levels both "
+            f"placement: the network's input is {height} x {width} pixels; with {len(encoder.blocks)} levels both "
             f"sides must be multiples of {encoder.stride}"
         )
 

@@ -1,1 +1,1 @@
-"""Drawn lung slices whose lesions are known exactly: the package's only data."""
+"""Synthetic lung slices with exactly known lesions: the only data in the package."""

@@ -1,4 +1,4 @@
-"""One imagined person's lungs in three dimensions, and the healthy slice at any height."""
+"""The lungs of a synthetic person in three dimensions, and the healthy slice at any height."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from lesionsplit.phantom.noise import clouds, grain, ramp
 from lesionsplit.phantom.vessels import Points, draw_vessels, grow
 
 HEIGHT = 0.55
-"""Of the lungs, as a share of the frame."""
+"""Height of the lungs, as a fraction of the frame."""
 
 TIPS = 1200
-"""Ends of vessels in that part of each lung that is drawn."""
+"""Vessel tips in the part of each lung that is generated."""
 
 REACH = 0.08
-"""Vessels are grown this far, in heights, above and below the middle of a series."""
+"""Vessels are generated this far above and below the middle of a series, as a fraction of the lung's height."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Subject:
     """
 
     def __init__(self, rng: np.random.Generator, size: int, height: float) -> None:
-        """A person whose slices about ``height`` are wanted."""
+        """A person with vessels near ``height``."""
         self.size = size
         unit = size / 512
         self._unit = unit
@@ -66,7 +66,7 @@ class Subject:
         self.vessels = self._grow_vessels(rng, height)
 
     def lungs(self, height: float) -> Mask:
-        """Where the lungs are at a height."""
+        """The lung mask at a height."""
         return self._shape(height)[0]
 
     def healthy(self, height: float) -> HealthySlice:
@@ -80,7 +80,7 @@ class Subject:
         grey = grey + 14 * self._fissure_lines(x, y, height)
         vessels = draw_vessels(self.vessels, height * HEIGHT * size, size)
         grey = grey + self.contrast * vessels
-        grey = grey + 110 * dome  # liver and fat, cut partly: bright, soft, and no lesion
+        grey = grey + 110 * dome  # liver and fat in partial volume: bright, soft, and no lesion
         depth = ndimage.distance_transform_edt(lungs)
         wall = ramp(clouds(rng, size, 40 * unit), 0.3, 1.2)
         grey = grey + 55 * wall * ramp(-depth.astype(np.float32), -2.5 * unit, 0)
@@ -88,7 +88,7 @@ class Subject:
         return HealthySlice(np.where(lungs, np.clip(grey, 20, 255), 0).astype(np.float32), lungs)
 
     def _grid(self, height: float) -> tuple[Float, Float]:
-        """Coordinates about the chest's centre, turned and warped as this person is at this height."""
+        """Coordinates relative to the chest's centre, rotated and warped for this person and height."""
         rows, columns = np.mgrid[: self.size, : self.size].astype(np.float32)
         near, far = np.cos(height * np.pi / 2), np.sin(height * np.pi / 2)
         x = columns - self.centre[0] + near * self.warps[0] + far * self.warps[1]
@@ -97,14 +97,16 @@ class Subject:
         return (c * x + s * y).astype(np.float32), (c * y - s * x).astype(np.float32)
 
     def _shape(self, height: float) -> tuple[Mask, Float]:
-        """The lungs, and how much of each of their pixels the diaphragm's dome fills."""
+        """The lung mask, and the fraction of each pixel that the diaphragm's dome fills."""
         x, y = self._grid(height)
         unit = self._unit
         width, depth = self.chest * (0.5 + 0.5 * min(1.0, (height / 0.42) ** 0.7))
         behind = 0.16 * np.sin(np.pi * np.clip(np.abs(x) / width, 0, 1)) * (y > 0)  # lungs reach back beside the spine
         chest = np.abs(x / width) ** self.roundness + np.abs(y / (depth * (1 + behind))) ** self.roundness < 1
         near, far = np.cos(2 * height * np.pi), np.sin(2 * height * np.pi)
-        x = x + near * self.bumps[0] + far * self.bumps[1]  # the mediastinum's outline is less even than the chest's
+        x = (
+            x + near * self.bumps[0] + far * self.bumps[1]
+        )  # the outline of the mediastinum is more irregular than that of the chest
         swell = 0.35 + 0.65 * np.exp(-(((height - 0.68) / 0.28) ** 2))
         heart = ((x - self.heart_side * swell) / (self.heart[0] * swell + 14 * unit)) ** 2
         heart = heart + ((y + 0.12 * depth) / (self.heart[1] * (0.5 + 0.5 * swell))) ** 2 < 1
@@ -119,7 +121,7 @@ class Subject:
             above = (height - (top - 0.02 * side)) - 0.16 * away
             dome = np.maximum(dome, ramp(above.astype(np.float32), 0.0, self.thickness))
         outline = (chest & ~solid & (dome < 0.7)).astype(np.float32)
-        lungs: Mask = ndimage.gaussian_filter(outline, 5 * unit) > 0.5  # no corners
+        lungs: Mask = ndimage.gaussian_filter(outline, 5 * unit) > 0.5  # round the corners
         return lungs, np.where(lungs, dome, 0).astype(np.float32)
 
     def _fissure_lines(self, x: Float, y: Float, height: float) -> Float:
@@ -131,7 +133,7 @@ class Subject:
         return lines.astype(np.float32)
 
     def _grow_vessels(self, rng: np.random.Generator, height: float) -> Points:
-        """A tree from each hilum to tips spread evenly through its lung, near ``height``."""
+        """A tree from each hilum to tips that are spread evenly in its lung, near ``height``."""
         spots = []
         for level in np.linspace(max(height - REACH, 0.03), min(height + REACH, 1.0), 5):
             inside = ndimage.binary_erosion(self.lungs(float(level)), iterations=max(1, round(4 * self._unit)))
@@ -155,6 +157,6 @@ class Subject:
 
 
 def to_grey(image: Float) -> Grey:
-    """0 to 255, rounded."""
+    """Grey clipped to 0 to 255 and rounded."""
     grey: Grey = np.rint(np.clip(image, 0, 255)).astype(np.uint8)
     return grey

@@ -1,4 +1,4 @@
-"""Lesions that lie on top of a healthy slice: exactly where, and exactly how much they add."""
+"""Phantom lesions on top of a healthy slice, with exact extent and added grey."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from lesionsplit.phantom.noise import clouds, ramp
 
 Kind = Literal["ground-glass", "consolidation", "crazy-paving", "subpleural-band"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-OFTEN = (0.4, 0.15, 0.2, 0.25)
-"""How often each kind is drawn."""
+FREQUENCIES = (0.4, 0.15, 0.2, 0.25)
+"""Frequency of each kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +23,17 @@ class LesionPart:
     """What lesions add to a slice, (size, size) each."""
 
     added: Float
-    """Grey on top of the healthy slice, 0 or more; healthy + added is never over 255."""
+    """Grey on top of the healthy slice, 0 or more; healthy + added is at most 255."""
 
     extent: Mask
-    """Where a lesion fills at least half of the pixel."""
+    """The pixels of which a lesion fills at least half."""
 
 
 class Lesion:
     """One lesion of a person, in three dimensions."""
 
     def __init__(self, rng: np.random.Generator, subject: Subject, height: float, kind: Kind) -> None:
-        """Place a lesion of a kind in the lungs of a slice; most lie outside and behind."""
+        """Place a lesion in the lungs of a slice, most often near the pleura and at the back."""
         size = subject.size
         unit = size / 512
         self.kind = kind
@@ -57,7 +57,7 @@ class Lesion:
         self.angle = rng.uniform(0, np.pi)
 
     def coverage(self, z: float, depth: Float) -> Float:
-        """How much of each pixel the lesion fills at a height, 0 to 1; ``depth`` is the distance to the pleura."""
+        """The fraction of each pixel that the lesion fills at a height; ``depth`` is the distance to the pleura."""
         size = len(depth)
         rng = np.random.default_rng(self._seed)
         rows, columns = np.mgrid[:size, :size].astype(np.float32)
@@ -67,14 +67,14 @@ class Lesion:
         away = np.sqrt(u * u + v * v + np.float32((z - self.z) / self.radii[2]) ** 2)
         ragged = 0.22 * clouds(rng, size, 16 * self._unit) + 0.12 * clouds(rng, size, 6 * self._unit)
         inside = 1 - ramp((away + ragged).astype(np.float32), 1 - self.edge, 1 + self.edge)
-        if self.kind == "subpleural-band":  # long along the pleura, no deeper than its thickness
+        if self.kind == "subpleural-band":  # long, and no deeper than its thickness
             wide = 1 - ramp((away / 2 + ragged).astype(np.float32), 1 - self.edge, 1 + self.edge)
             deep = depth / (self.thickness * (1 + 0.35 * clouds(rng, size, 22 * self._unit)).clip(0.3, None))
             inside = wide * (1 - ramp(deep.astype(np.float32), 1 - self.edge, 1 + self.edge))
         return inside.astype(np.float32)
 
     def add_to(self, grey: Float, coverage: Float) -> Float:
-        """The slice with the lesion in it; vessels stay visible unless it is consolidation."""
+        """The slice with the lesion; vessels stay visible except in consolidation."""
         size = len(grey)
         rng = np.random.default_rng(self._seed + 1)
         texture = 1 + 0.16 * clouds(rng, size, 10 * self._unit) + 0.08 * clouds(rng, size, 3.5 * self._unit)
@@ -91,7 +91,7 @@ class Lesion:
 
 
 def add_lesions(healthy: HealthySlice, lesions: list[Lesion], height: float) -> LesionPart:
-    """All of a person's lesions in one slice, in whole greys, so that the parts add up exactly."""
+    """All lesions of a person in one slice, in integer grey, so that the parts add up exactly."""
     size = len(healthy.grey)
     depth = ndimage.distance_transform_edt(healthy.lungs).astype(np.float32)
     base = np.rint(healthy.grey)

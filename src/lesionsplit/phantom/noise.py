@@ -1,4 +1,4 @@
-"""Random textures with a given grain."""
+"""Random textures of a given grain."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def grain(rng: np.random.Generator, size: int, sigma: float) -> Float:
 
 
 def ramp(values: npt.NDArray[np.float32], low: float, high: float) -> Float:
-    """0 up to ``low``, 1 from ``high``, smooth between."""
+    """0 up to ``low``, 1 from ``high``, a smooth step between."""
     share = np.clip((values - np.float32(low)) / np.float32(high - low), 0, 1)
     smooth: Float = (share * share * (3 - 2 * share)).astype(np.float32)
     return smooth

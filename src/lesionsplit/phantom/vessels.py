@@ -1,4 +1,4 @@
-"""Branching vessels that fill a lung, as points with a radius."""
+"""Branching vessels of a lung, as points with a radius."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ SUPERSAMPLING = 2
 def grow(rng: np.random.Generator, root: Points, targets: Points) -> Points:
     """Vessels from ``root`` (3,) to each of ``targets`` (n, 3); (m, 4).
 
-    Targets are joined nearest first, each to the closest vessel there is, by a curve that leaves it
-    at an acute angle. A vessel is as thick as the tips it feeds demand (Murray's law).
+    Targets are joined in the order of their distance to the root, each to the closest vessel, by a curve that
+    branches off at an acute angle. The radius of a vessel follows from its number of tips (Murray's law).
     """
     distances = np.linalg.norm(targets - root, axis=1)
-    room = len(targets) + int(distances.sum() / STEP) + 2  # no path is longer than the one from the root
+    room = len(targets) + int(distances.sum() / STEP) + 2  # no path is longer than that from the root
     nodes, headings = np.zeros((room, 3)), np.zeros((room, 3))
     parents = np.zeros(room, dtype=np.intp)
     nodes[0], count = root, 1
     for target in targets[np.argsort(distances)]:
         away = target - nodes[:count]
         cost = np.einsum("ij,ij->i", away, away)
-        # a branch that would have to turn back is a bad one, however close
+        # avoid branches that turn back, even close ones
         cost[np.einsum("ij,ij->i", headings[:count], away) < 0] *= 2.5
         start = int(np.argmin(cost))
         length = float(np.linalg.norm(away[start]))
@@ -59,7 +59,7 @@ def grow(rng: np.random.Generator, root: Points, targets: Points) -> Points:
 
 
 def draw_vessels(points: Points, z: float, size: int) -> Float:
-    """The vessels cut by the plane at ``z``, (size, size), 0 to 1: thin ones are fainter."""
+    """The cross-section of the vessels at ``z``, (size, size), 0 to 1; thin vessels are fainter."""
     depth = np.abs(points[:, 2] - z) - SLAB
     cut = points[depth < points[:, 3]]
     depth = np.clip(depth[depth < points[:, 3]], 0, None)

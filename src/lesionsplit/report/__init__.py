@@ -1,1 +1,1 @@
-"""Reports: pictures and tables of what was measured; pure functions of it."""
+"""Reports: figures, tables and pages drawn from measured numbers; nothing is scored here."""

@@ -1,18 +1,21 @@
-"""A page of slices, each with what the annotators outlined and what was found."""
+"""A page of slices, each with the outlines of the annotators and of the lesion that was found."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from lesionsplit.data.lungs import bounding_box
+from lesionsplit.data.lung_slice import bounding_box
 from lesionsplit.data.masks import read_mask
-from lesionsplit.data.table import Slice, Table
+from lesionsplit.data.table import Slice
+from lesionsplit.evaluation.accumulators import Scored
 from lesionsplit.evaluation.slices import SliceNumbers
 from lesionsplit.images import Mask, as_float, read_grey
-from lesionsplit.pictures import (
+from lesionsplit.scores import lesion_mask
+from lesionsplit.tiles import (
     TEXT,
     Colour,
     Heading,
@@ -21,100 +24,86 @@ from lesionsplit.pictures import (
     heat_tile,
     outline,
     overlay_tile,
-    sheet,
     text_tile,
+    tile_grid,
 )
-from lesionsplit.predictor import Prediction
 
 TILE = (180, 240)
-"""Rows and columns of a picture on the page."""
+"""Rows and columns of a tile on the page."""
 
 COLOURS: tuple[Colour, ...] = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167))
 """Of the annotators, in the table's order."""
 
 FOUND: Colour = (255, 64, 64)
 
-SEED = 0
-"""Of what is drawn at random: the same slices for every model."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """Slices of one page with what is drawn of them."""
+
+    rows: Sequence[Slice]
+    scores: Sequence[Scored]
+    """Of each row, on its own frame, with a healthy version."""
+
+    annotators: Sequence[str]
+    """In the table's order."""
+
+    threshold: float | None
+    """The score from which a pixel counts as lesion; None for no lesion mask."""
 
 
-def choose_examples(table: Table, lesion: int = 8, normal: int = 2) -> list[Slice]:
-    """Slices from all over a split, each from another series while there are enough; not chosen by result."""
-    chosen: list[Slice] = []
-    for label, count in (("lesion", lesion), ("normal", normal)):
-        rows = [row for row in table if row.label == label]
-        firsts = list({row.series: row for row in reversed(rows)}.values())[::-1]
-        pool = firsts if len(firsts) >= count else rows
-        chosen += [pool[at] for at in np.unique(np.linspace(0, len(pool) - 1, min(count, len(pool))).astype(int))]
-    return chosen
+def example_page(shown: Shown) -> Image.Image:
+    """Slice, outlines, heat map (raw, 0 to 1), overlay, healthy version and lesion found, a row for each slice."""
+    names = [f"{row.image.stem}, {row.label}" for row in shown.rows]
+    return tile_grid(_tiles(shown), _headings(shown.annotators), names)
 
 
-def choose_random(slices: Sequence[SliceNumbers], count: int = 20, seed: int = SEED) -> list[SliceNumbers]:
-    """Slices of a split drawn at random without replacement, in their order; the same ones for the same seed."""
-    drawn = np.random.default_rng(seed).choice(len(slices), size=min(count, len(slices)), replace=False)
-    return [slices[at] for at in np.sort(drawn)]
-
-
-def example_page(rows: Iterable[Slice], predictions: Iterable[Prediction], annotators: Sequence[str]) -> Image.Image:
-    """Slice, outlines, heat map (raw, 0 to 1), healthy version and what was found, a row a slice."""
-    tiles, names = [], []
-    for row, prediction in zip(rows, predictions, strict=True):
-        tiles.append(_row_of_tiles(row, prediction, annotators))
-        names.append(f"{row.image.stem}, {row.label}")
-    return sheet(tiles, _headings(annotators), names)
-
-
-def described_page(
-    slices: Iterable[SliceNumbers], predictions: Iterable[Prediction], annotators: Sequence[str], heading: str
-) -> Image.Image:
-    """The same with what went wrong in words before each row.
+def described_page(shown: Shown, numbers: Sequence[SliceNumbers], heading: str) -> Image.Image:
+    """The same with the errors in words before each row.
 
     Args:
-        slices: of a split.
-        predictions: of these slices.
-        annotators: in the table's order; lesion slices have masks of all.
+        shown: the slices; lesion slices have masks of all annotators.
+        numbers: of these slices.
         heading: how the slices were chosen.
     """
-    tiles = [
-        [text_tile(describe(one, annotators), TILE), *_row_of_tiles(one.row, prediction, annotators)]
-        for one, prediction in zip(slices, predictions, strict=True)
-    ]
-    return sheet(tiles, (heading, *_headings(annotators)))
+    described = [text_tile(describe(one, shown.annotators), TILE) for one in numbers]
+    tiles = [[text, *row] for text, row in zip(described, _tiles(shown), strict=True)]
+    return tile_grid(tiles, (heading, *_headings(shown.annotators)))
 
 
 def describe(one: SliceNumbers, annotators: Sequence[str]) -> list[Heading]:
-    """What went wrong in a slice: in a sentence, and against each annotator in numbers.
+    """The errors in a slice: in a sentence, and in numbers against each annotator.
 
     Args:
         one: the slice's numbers.
-        annotators: in the table's order; the sentence is about the first one's outline.
+        annotators: in the table's order; the sentence is about the first annotator's outline.
     """
     lines: list[Heading] = [
         f"{one.row.image.stem}, {one.row.label}, series {one.row.series}",
         [(_sentence(one, annotators[0]), FOUND)],
-        f"wrong: {_share(one.wrong(annotators[0]), 1)} of the lung; score {one.score:.2f}",
+        f"wrong: {_percent(one.wrong(annotators[0]), 1)} of the lung; score {one.score:.2f}",
     ]
     for colour, (name, numbers) in zip(COLOURS, one.against.items(), strict=False):
-        lines.append([(f"{name}: missed {_share(numbers.missed)}, false {_share(numbers.false)}", colour)])
+        lines.append([(f"{name}: missed {_percent(numbers.missed)}, false {_percent(numbers.false)}", colour)])
         lines.append(f"    Dice {_number(numbers.dice)}, AP {_number(numbers.average_precision)}")
     return lines
 
 
 def _sentence(one: SliceNumbers, first: str) -> str:
     """The larger of a slice's two errors."""
-    if np.isnan(one.fired):
-        return "no threshold, so nothing is called lesion"
+    if np.isnan(one.lesion_fraction):
+        return "no threshold, so no lesion mask"
     if not one.against:
-        return f"fires on {one.fired:.1%} of a normal lung"
+        return f"false positives: {one.lesion_fraction:.1%} of a normal lung"
     numbers = one.against[first]
     if np.isnan(numbers.missed):
-        return f"{first} outlined nothing; fires on {one.fired:.1%}"
+        return f"{first} outlined nothing; found {one.lesion_fraction:.1%}"
     if numbers.missed_of_lung >= numbers.false_of_lung:
         return f"missed {numbers.missed:.0%} of {first}'s outline"
-    return f"fires {numbers.false:.0%} outside {first}'s outline"
+    return f"{numbers.false:.0%} outside {first}'s outline"
 
 
-def _share(value: float, digits: int = 0) -> str:
+def _percent(value: float, digits: int = 0) -> str:
     return "-" if np.isnan(value) else f"{value:.{digits}%}"
 
 
@@ -128,30 +117,34 @@ def _headings(annotators: Sequence[str]) -> tuple[Heading, ...]:
     return "slice", outlined, "heat map, 0 to 1", "overlay", "healthy version", found
 
 
-def _row_of_tiles(row: Slice, prediction: Prediction, annotators: Sequence[str]) -> list[Tile]:
-    image = read_grey(row.image)
-    window = window_on(prediction.lungs)
+def _tiles(shown: Shown) -> list[list[Tile]]:
+    return [_row_of_tiles(row, scored, shown) for row, scored in zip(shown.rows, shown.scores, strict=True)]
 
-    def cut(picture: Tile) -> Tile:
-        return np.asarray(Image.fromarray(picture[window]).resize(TILE[::-1], Image.Resampling.BILINEAR))
+
+def _row_of_tiles(row: Slice, scored: Scored, shown: Shown) -> list[Tile]:
+    image = read_grey(row.image)
+    window = window_on(scored.lungs)
+
+    def cut(tile: Tile) -> Tile:
+        return np.asarray(Image.fromarray(tile[window]).resize(TILE[::-1], Image.Resampling.BILINEAR))
 
     grey = grey_tile(as_float(image))
     outlined = grey
-    for colour, annotator in zip(COLOURS, annotators, strict=False):
+    for colour, annotator in zip(COLOURS, shown.annotators, strict=False):
         if annotator in row.masks:
             outlined = outline(outlined, mask_on_frame(row, annotator, image.shape), colour)
     return [
         cut(grey),
         cut(outlined),
-        cut(heat_tile(prediction.score)),
-        cut(overlay_tile(as_float(image), prediction.score)),
-        cut(grey_tile(as_float(prediction.healthy))),
-        cut(outline(grey, prediction.mask, FOUND)),
+        cut(heat_tile(scored.score)),
+        cut(overlay_tile(as_float(image), scored.score)),
+        cut(grey_tile(as_float(image if scored.healthy is None else scored.healthy))),
+        cut(grey if shown.threshold is None else outline(grey, lesion_mask(scored.score, shown.threshold), FOUND)),
     ]
 
 
 def window_on(lungs: Mask) -> tuple[slice, slice]:
-    """The lungs' box, widened to the tile's shape."""
+    """The bounding box of the lungs, widened to the tile's shape."""
     top, left, rows, columns = bounding_box(lungs)
     scale = max(rows / TILE[0], columns / TILE[1]) * 1.06
     half = np.array(TILE) * scale / 2
@@ -162,6 +155,6 @@ def window_on(lungs: Mask) -> tuple[slice, slice]:
 
 
 def mask_on_frame(row: Slice, annotator: str, shape: tuple[int, ...]) -> Mask:
-    """A mask at the slice's own size."""
+    """A mask at the slice's own resolution."""
     whole = Image.fromarray(read_mask(row, annotator)).resize((shape[1], shape[0]), Image.Resampling.NEAREST)
     return np.asarray(whole)

@@ -1,1 +1,1 @@
-"""Lesions drawn into normal slices, so that both parts of a slice are known exactly; torch only, no file."""
+"""Synthetic lesions in normal slices, so that both parts of a slice are known exactly; torch only, no files."""

@@ -1,11 +1,10 @@
-"""Lesions of COVID-19 as radiologists describe them, drawn into normal slices.
+"""Synthetic lesions of COVID-19, as radiologists describe them, in normal slices.
 
-A lesion has an extent c, 0 to 1, and an opacity o: what it makes of healthy grey h is
-``h + o c (L - s)`` where that is brighter, with L the grey of dense tissue and s the smoothed h. A
-vessel is as dense as L and stays where it is, so it fades into the lesion as o grows: ground glass,
-in which vessels are seen, below about one half, consolidation, in which they are not, near 1. The
-noise h - s of the slice stays as it is, inside and outside: noise that stops at an edge is what a
-network would learn instead of lesions.
+A lesion has an extent c and an opacity o, both 0 to 1. It changes healthy grey h to ``h + o c (L - s)`` where that is
+brighter; L is the grey of dense tissue and s the smoothed h. A vessel is as dense as L and does not change, so it
+disappears in the lesion as o grows: below about one half is ground glass, with visible vessels, near 1 is
+consolidation, without. The noise h - s of the slice is kept inside and outside the lesion; a network would learn an
+edge in the noise instead of lesions.
 """
 
 from __future__ import annotations
@@ -17,49 +16,47 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
-from lesionsplit.settings import Settings
-from lesionsplit.synthesis.fields import LungField, blur, clouds, ramp, study, uniform
-
-Share = Annotated[float, Meta(ge=0, le=1)]
+from lesionsplit.settings import Fraction, NonNegative, Positive, Settings
+from lesionsplit.synthesis.fields import LungField, blur, clouds, lung_field, ramp, uniform
 
 
 class LesionSettings(Settings, frozen=True):
-    """How often, how many, how large and how dense; lengths in pixels of the canvas."""
+    """Frequency, number, size and density; lengths in pixels of the canvas."""
 
-    share: Share = 0.8
-    """Of the normal slices that get lesions; the rest are left as they are."""
+    slice_fraction: Fraction = 0.8
+    """Fraction of normal slices that get lesions; the others do not change."""
 
-    most: Annotated[int, Meta(ge=1, le=30)] = 10
-    """Lesions in a slice; fewer are likelier."""
+    max_count: Annotated[int, Meta(ge=1, le=30)] = 10
+    """Largest number of lesions in a slice; small numbers are more likely."""
 
-    radius: Annotated[float, Meta(gt=0)] = 8.0
-    """Median; most are between half and twice that."""
+    radius: Positive = 8.0
+    """Median radius; most are between half and twice as large."""
 
-    faintest: Share = 0.12
+    min_opacity: Fraction = 0.12
     """Opacity of the faintest ground glass."""
 
-    skew: Annotated[float, Meta(gt=0)] = 1.0
-    """Above 1: faint lesions are likelier than dense ones."""
+    opacity_skew: Positive = 1.0
+    """Above 1: faint lesions are more likely than dense ones."""
 
-    bands: Share = 0.0
-    """Of the lesions that lie along the pleura."""
+    pleural_band_fraction: Fraction = 0.0
+    """Fraction of lesions that form a band along the pleura."""
 
-    anywhere: Annotated[float, Meta(ge=0)] = 0.1
-    """How likely the middle of a lung is, the pleura at the back being 1."""
+    central_weight: NonNegative = 0.1
+    """Likelihood of a lesion in the middle of a lung, relative to the pleura at the back."""
 
-    visible: Annotated[float, Meta(ge=0)] = 0.04
-    """What a lesion must add to count, as a share of the way from parenchyma to dense vessels."""
+    min_contrast: NonNegative = 0.04
+    """The smallest contrast of a lesion, as a fraction of the grey difference between parenchyma and dense vessels."""
 
-    decoys: Share = 0.3
-    """Of the slices that get something dense that is no lesion: vessels cut across, a fissure, a bright
-    rim, the haze of lung that is lain upon."""
+    decoy_fraction: Fraction = 0.3
+    """Fraction of slices that get dense structures that are no lesion: vessel cross-sections, a fissure, a bright
+    rim, dependent haze."""
 
 
-class Drawn(NamedTuple):
-    """Slices with lesions, and both of their parts; (B, 1, H, W) each, in network grey."""
+class SyntheticLesions(NamedTuple):
+    """Slices with synthetic lesions and their parts; (B, 1, H, W) each, in network grey."""
 
     images: Tensor
-    """What the network is shown."""
+    """The slices with lesions."""
 
     healthy: Tensor
     """The slices without their lesions."""
@@ -71,14 +68,14 @@ class Drawn(NamedTuple):
     """1 inside the lungs."""
 
 
-def draw_lesions(normal: Tensor, settings: LesionSettings) -> Drawn:
-    """Draw lesions, and what looks like them, into normal slices.
+def add_synthetic_lesions(normal: Tensor, settings: LesionSettings) -> SyntheticLesions:
+    """Add lesions and decoys to normal slices.
 
     Args:
         normal: (B, 1, H, W), network grey, black outside the lungs.
-        settings: of what kinds, and how often.
+        settings: of the lesions.
     """
-    field = study(normal)
+    field = lung_field(normal)
     healthy = add_decoys(normal, field, settings)
     extent, opacity = draw_extents(normal, field, settings)
     scale = field.dense - field.parenchyma
@@ -86,16 +83,16 @@ def draw_lesions(normal: Tensor, settings: LesionSettings) -> Drawn:
     fill = (dense - blur(healthy, 1.0)).clip(min=0)
     images = (healthy + texture(opacity, normal) * fill).clip(max=1)
     images = torch.where(field.lungs > 0, images, healthy)
-    seen = blur(images - healthy, 1.0) > settings.visible * scale
-    return Drawn(images, healthy, ((extent > 0.5) & seen).to(normal.dtype), field.lungs)
+    visible = blur(images - healthy, 1.0) > settings.min_contrast * scale
+    return SyntheticLesions(images, healthy, ((extent > 0.5) & visible).to(normal.dtype), field.lungs)
 
 
 def draw_extents(like: Tensor, field: LungField, settings: LesionSettings) -> tuple[Tensor, Tensor]:
     """Extent and opacity of all lesions of each slice, (B, 1, H, W) both, 0 to 1."""
     batch, _, height, width = like.shape
-    most = settings.most
+    most = settings.max_count
     count = (torch.rand(batch, device=like.device) * math.log(most + 1)).exp().floor().clip(max=most)
-    count = torch.where(torch.rand(batch, device=like.device) < settings.share, count, 0)
+    count = torch.where(torch.rand(batch, device=like.device) < settings.slice_fraction, count, 0)
 
     def each(low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(batch, most, 1, 1, 1, device=like.device)
@@ -104,14 +101,14 @@ def draw_extents(like: Tensor, field: LungField, settings: LesionSettings) -> tu
         own = log_sigma * torch.randn(batch, most, 1, 1, 1, device=like.device)
         return (own + of_slice * torch.randn(batch, 1, 1, 1, 1, device=like.device)).exp()
 
-    weight = field.lungs * (settings.anywhere + (1 - field.depth).square() * (0.15 + field.behind.square()))
+    weight = field.lungs * (settings.central_weight + (1 - field.depth).square() * (0.15 + field.behind.square()))
     place = torch.multinomial(weight.flatten(1) + 1e-8, most, replacement=True)
     row, column = ((at.view(batch, most, 1, 1, 1)) for at in (place // width, place % width))
     radius = (settings.radius * spread(0.6, of_slice=0.35)).clip(1.5, 45)
     longer, angle = spread(0.35), each(0, math.pi)
-    edge, is_band, is_ring = each(0.08, 0.5), each(0, 1) < settings.bands, each(0, 1) < 0.04
+    edge, is_band, is_ring = each(0.08, 0.5), each(0, 1) < settings.pleural_band_fraction, each(0, 1) < 0.04
     opacity = 0.6 * torch.rand(batch, 1, 1, 1, 1, device=like.device) + 0.4 * each(0, 1)
-    opacity = settings.faintest + (1 - settings.faintest) * opacity**settings.skew
+    opacity = settings.min_opacity + (1 - settings.min_opacity) * opacity**settings.opacity_skew
     ragged = uniform(like, 0, 0.5) * (0.8 * clouds(like, 14) + 0.6 * clouds(like, 5))
     deep = uniform(like, 0.3, 0.9) * (1 + 0.15 * clouds(like, 14))
     down = torch.arange(height, device=like.device, dtype=like.dtype).view(1, 1, -1, 1)
@@ -135,7 +132,7 @@ def draw_extents(like: Tensor, field: LungField, settings: LesionSettings) -> tu
 
 
 def texture(opacity: Tensor, like: Tensor) -> Tensor:
-    """An opacity, (B, 1, H, W), made uneven: patchy, with thickened septa in some slices, air in bronchi in others."""
+    """An opacity, (B, 1, H, W), with texture: patches, in some slices thickened septa, in others air bronchograms."""
     patchy = 1 + sum(
         uniform(like, 0, strength) * clouds(like, grain) for grain, strength in ((14, 0.35), (5, 0.25), (2.5, 0.2))
     )
@@ -146,9 +143,9 @@ def texture(opacity: Tensor, like: Tensor) -> Tensor:
 
 
 def add_decoys(normal: Tensor, field: LungField, settings: LesionSettings) -> Tensor:
-    """Slices with more of what is dense and no lesion, (B, 1, H, W)."""
+    """Slices with additional dense structures that are no lesion, (B, 1, H, W)."""
     scale = field.dense - field.parenchyma
-    has = [(uniform(normal, 0, 1) < settings.decoys).to(normal.dtype) for _ in range(4)]
+    has = [(uniform(normal, 0, 1) < settings.decoy_fraction).to(normal.dtype) for _ in range(4)]
     rim = has[0] * uniform(normal, 0, 0.5) * (1 - ramp(field.depth, 0.0, 0.25))
     haze = has[1] * uniform(normal, 0, 0.12) * field.behind.square()
     sheet = (clouds(normal, 60) + 0.15 * clouds(normal, 20)).abs()

@@ -1,31 +1,28 @@
-"""What differs between scanners and should not matter: sharpness and noise."""
+"""Augmentation of what differs between scanners: sharpness and noise."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
-from msgspec import Meta
 from torch import Tensor
 
-from lesionsplit.settings import Settings
+from lesionsplit.settings import Fraction, NonNegative, Settings
 from lesionsplit.synthesis.fields import blur, uniform
 
 
 class ScannerSettings(Settings, frozen=True):
     """How much a slice may change; 0 turns it off."""
 
-    sharpness: Annotated[float, Meta(ge=0, le=1)] = 0.7
-    """Blurred by up to this share of a Gaussian of one pixel, or sharpened by two thirds of that."""
+    sharpness: Fraction = 0.7
+    """Largest weight of a Gaussian blur of one pixel; sharpening has up to two thirds of it."""
 
-    noise: Annotated[float, Meta(ge=0)] = 0.06
-    """Largest standard deviation, in network grey, fine or grainy."""
+    noise: NonNegative = 0.06
+    """Largest standard deviation of the noise, in network grey; its grain varies."""
 
 
-def rescan(images: Tensor, lungs: Tensor, settings: ScannerSettings) -> Tensor:
-    """Slices, (B, 1, H, W) in network grey, as another scanner might have given them.
+def simulate_scanner(images: Tensor, lungs: Tensor, settings: ScannerSettings) -> Tensor:
+    """Slices, (B, 1, H, W) in network grey, with the sharpness and noise of another scanner.
 
-    Noise stays inside the lungs; the black beside them and at the frame's edge blurs a little.
+    Noise is added inside the lungs only; blurring and sharpening also affect the black beside them.
     """
     if settings.sharpness:
         amount = uniform(images, -settings.sharpness, settings.sharpness)

@@ -1,1 +1,1 @@
-"""Training: the loop, what it saves and what it shows; knows methods, never which one."""
+"""Training: the loop, run folders and records, for any method."""

@@ -1,106 +1,156 @@
-"""Where training stands, in one safetensors file that can be loaded without running code."""
+"""The state of a training in one safetensors file, which can be loaded without running code."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import safetensors.torch
+import msgspec
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.optim import Optimizer
 
 from lesionsplit.errors import RunError
 from lesionsplit.images import write_bytes
+from lesionsplit.models.tensors import TensorFile, compare, first_line, save, shapes_of
+from lesionsplit.settings import NonNegative, NonNegativeInt
 
 KEY = "lesionsplit-checkpoint"
 
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""What Adam keeps of each parameter, in its shape; besides, it counts the parameter's steps."""
 
-def save_checkpoint(path: Path, state: Mapping[str, Any], **progress: float) -> None:
-    """Write the state of modules and optimisers, whole or not at all.
+
+class Part(Protocol):
+    """A module or an optimiser."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Its state."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> object:
+        """Load a state in place."""
+
+
+class _Progress(msgspec.Struct, frozen=True):
+    step: NonNegativeInt
+    seconds: NonNegative = 0.0
+
+
+class _Facts(msgspec.Struct, frozen=True):
+    """The text in the file's metadata."""
+
+    progress: _Progress
+
+
+def save_checkpoint(path: Path, state: Mapping[str, Part], *, step: int, seconds: float = 0.0) -> None:
+    """Write the state of modules and optimisers to a file, completely or not at all.
 
     Args:
         path: replaced if it exists.
-        state: objects with ``state_dict``, by name.
-        progress: plain numbers to keep beside, the step among them.
+        state: modules, and optimisers of the kind of Adam, by name.
+        step: steps that are done.
+        seconds: that they took.
+
+    Raises:
+        DataError: the file cannot be written.
     """
-    tensors: dict[str, Tensor] = {}
-    plain = _flatten({name: part.state_dict() for name, part in state.items()}, "", tensors)
-    metadata = {KEY: json.dumps({"plain": plain, "progress": progress})}
-    write_bytes(path, safetensors.torch.save(tensors, metadata=metadata))
+    tensors = {f"/{owner}/{name}": tensor for owner, part in state.items() for name, tensor in tensors_of(part)}
+    text = json.dumps({"progress": {"step": step, "seconds": seconds}})
+    write_bytes(path, save(tensors, KEY, text), durable=True)
 
 
 def read_progress(path: Path) -> dict[str, float]:
-    """The numbers kept beside a checkpoint, the step among them.
+    """The steps in a checkpoint that are done, ``step``, and the ``seconds`` that they took.
 
     Raises:
         RunError: the file is broken.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            progress: dict[str, float] = json.loads((file.metadata() or {})[KEY])["progress"]
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        return _progress(TensorFile.open(path))
+    except (OSError, ValueError) as error:
         raise _broken(path, error) from None
-    return progress
 
 
-def load_checkpoint(path: Path, state: Mapping[str, Any]) -> dict[str, float]:
-    """Load modules and optimisers in place; returns the numbers kept beside.
+def load_checkpoint(path: Path, state: Mapping[str, Part]) -> dict[str, float]:
+    """Load modules and optimisers in place; returns what `read_progress` does.
+
+    An optimiser keeps its own rates and options, which follow from the settings of its run.
 
     Raises:
-        RunError: the file is broken, or not of these modules.
+        RunError: the file is broken, or belongs to other modules; none of them is changed.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            kept = json.loads((file.metadata() or {})[KEY])
-        tensors = safetensors.torch.load_file(path)
-        whole = _unflatten(kept["plain"], tensors)
-        for name, part in state.items():
-            part.load_state_dict(whole[name])
-            if isinstance(part, Optimizer):
-                _lay_out(part)
-        progress: dict[str, float] = kept["progress"]
-    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        file = TensorFile.open(path)
+        progress = _progress(file)
+        wanted: dict[str, Tensor] = {}
+        for owner, part in state.items():
+            held = _moments(part, owner, file) if isinstance(part, Optimizer) else part.state_dict()
+            wanted |= {f"/{owner}/{name}": tensor for name, tensor in held.items()}
+        compare(file.shapes, shapes_of(wanted))
+        tensors = file.load(KEY)
+    except (OSError, ValueError) as error:
         raise _broken(path, error) from None
+    for owner, part in state.items():
+        own = {name.removeprefix(f"/{owner}/"): one for name, one in tensors.items() if name.startswith(f"/{owner}/")}
+        if not isinstance(part, Optimizer):
+            part.load_state_dict(own)
+            continue
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in own.items():
+            _, index, key = name.split("/")
+            moments.setdefault(int(index), {})[key] = tensor
+        part.load_state_dict({**part.state_dict(), "state": moments})
+        _match_layout(part)
     return progress
 
 
-def _lay_out(optimizer: Optimizer) -> None:
-    """Bring what an optimiser keeps of its parameters into their memory layout, which a file does not hold.
+def tensors_of(part: Part) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a module, and those of an optimiser as ``state/0/exp_avg``, by name."""
+    state = part.state_dict()
+    if not isinstance(part, Optimizer):
+        yield from state.items()
+        return
+    for index, moments in state["state"].items():
+        for name, tensor in moments.items():
+            yield f"state/{index}/{name}", tensor
 
-    Its fused step goes through both in the order of memory, whatever their strides are, and would be silently wrong.
+
+def _moments(optimizer: Optimizer, owner: str, file: TensorFile) -> dict[str, Tensor]:
+    """What a file must hold of an optimiser: all or nothing of each parameter, in the parameter's shape.
+
+    A parameter that no step has reached has nothing.
     """
-    for parameter, kept in optimizer.state.items():
-        for name, value in kept.items():
+    found: dict[str, Tensor] = {}
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for index, parameter in enumerate(parameters):
+        place = f"state/{index}"
+        if any(name.startswith(f"/{owner}/{place}/") for name in file.shapes):
+            found[f"{place}/step"] = torch.zeros((), device="meta")
+            found |= {f"{place}/{name}": parameter for name in MOMENTS}
+    return found
+
+
+def _progress(file: TensorFile) -> dict[str, float]:
+    try:
+        facts = msgspec.json.decode(file.metadata.get(KEY, ""), type=_Facts)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ValueError(f"its metadata: {error}") from None
+    return msgspec.structs.asdict(facts.progress)
+
+
+def _match_layout(optimizer: Optimizer) -> None:
+    """Give the tensors of an optimiser the memory layout of its parameters, which a file does not store.
+
+    The fused step reads both in the order of memory, whatever their strides are; with other layouts it would be
+    silently wrong.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
-                kept[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _broken(path: Path, error: Exception) -> RunError:
-    return RunError(f"{path}: cannot be continued from ({str(error).splitlines()[0]}); start a new run")
-
-
-def _flatten(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
-    """Move tensors out of nested tables into ``tensors``; what is left can be written as JSON."""
-    if isinstance(value, Tensor):
-        tensors[place] = value.detach().cpu().contiguous().clone()  # safetensors refuses shared memory
-        return {"tensor": place}
-    if isinstance(value, Mapping):
-        return {"table": [[key, _flatten(item, f"{place}/{key}", tensors)] for key, item in value.items()]}
-    if isinstance(value, (list, tuple)):
-        return {"list": [_flatten(item, f"{place}/{index}", tensors) for index, item in enumerate(value)]}
-    return {"value": value}
-
-
-def _unflatten(value: Any, tensors: Mapping[str, Tensor]) -> Any:
-    ((kind, content),) = value.items()
-    if kind == "tensor":
-        return tensors[content]
-    if kind == "table":
-        return {key: _unflatten(item, tensors) for key, item in content}
-    if kind == "list":
-        return [_unflatten(item, tensors) for item in content]
-    return content
+    return RunError(f"{path}: cannot be loaded ({first_line(error)}); remove it to begin again, or start a new run")

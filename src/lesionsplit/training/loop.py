@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import torch
@@ -13,26 +12,26 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lesionsplit.data.cache import PreparedSlices
-from lesionsplit.data.sampling import Sampler, derive_seed
+from lesionsplit.data.sampling import Sampler, Worker, derive_seed
 from lesionsplit.errors import DivergedError, RunError, SettingsError
 from lesionsplit.methods.base import Method, bare
-from lesionsplit.run import Run
-from lesionsplit.training.checkpoint import load_checkpoint, save_checkpoint
-from lesionsplit.training.pictures import draw_samples
+from lesionsplit.training.checkpoint import load_checkpoint, save_checkpoint, tensors_of
 from lesionsplit.training.record import Measurement, Record
+from lesionsplit.training.run import Run
+from lesionsplit.training.sample_tiles import write_samples
 from lesionsplit.training.stopping import StopRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """What a call of `fit` came to."""
+    """The result of `fit`."""
 
     network: nn.Module
-    """The averaged weights."""
+    """With the averaged weights."""
 
     step: int
     finished: bool
-    """False: stopped by Ctrl-C or SIGTERM; it can be continued."""
+    """False: stopped by Ctrl-C or SIGTERM; the run can be continued."""
 
 
 def fit(
@@ -40,32 +39,32 @@ def fit(
     slices: PreparedSlices,
     fabric: Fabric,
     watch: Callable[[Measurement], None],
-    begin_as: nn.Module | None = None,
+    init_network: nn.Module | None = None,
 ) -> Trained:
-    """Train a run's method on slices and image labels, from where its folder stands.
+    """Train a run's method on slices and image labels, from its last checkpoint if there is one.
 
-    All that is random in a step follows from the run's seed, the step's number and the process' rank,
-    so that a run that was stopped or killed and continued ends with the bits of an unbroken one (on
-    the CPU, with as many threads).
+    All random numbers of a step follow from the run's seed, the step's number and the rank of the process. A run
+    that was stopped or killed and then continued therefore ends with the same bits as an uninterrupted one, on the
+    CPU with the same number of threads.
 
     Args:
-        run: settings and folder; a checkpoint in it is continued from.
+        run: settings and folder.
         slices: normal and lesion slices on the network's canvas.
         fabric: device, precision and processes; launched.
-        watch: is told of every measurement, on the first process.
-        begin_as: a network whose weights the method's begins with, but for those of another shape, as a last layer
-            with other outputs; by default all are fresh.
+        watch: called with every measurement, on the first process.
+        init_network: the method's network starts from the weights of this one where names and shapes agree; by
+            default all weights are fresh.
 
     Raises:
-        SettingsError: ``begin_as`` is another kind of network.
+        SettingsError: ``init_network`` is another kind of network.
         RunError: the run cannot be continued.
         DivergedError: a term of the loss or a weight is not finite.
     """
     settings = run.settings.training
     torch.manual_seed(run.settings.seed)  # the same fresh weights in every process
     method = run.settings.method.build()
-    if begin_as is not None:
-        begin(method.network, begin_as)
+    if init_network is not None:
+        copy_weights(init_network, method.network)
     method.setup(fabric)
     average = running_average(method, settings.ema_decay)
     state = {**method.state(), "average": average}
@@ -78,9 +77,7 @@ def fit(
         run.settings.augmentation,
         batch_size=settings.batch_size,
         seed=run.settings.seed,
-        rank=fabric.global_rank,
-        world_size=fabric.world_size,
-        device=fabric.device,
+        worker=Worker(rank=fabric.global_rank, world_size=fabric.world_size, device=fabric.device),
     )
     leads = fabric.is_global_zero
     record = Record(run.folder if leads else None, slices_a_step=2 * settings.batch_size, step=first, seconds=seconds)
@@ -91,19 +88,21 @@ def fit(
 
     with StopRequest() as stop:
         while step < settings.steps and not stopping:
-            torch.manual_seed(derive_seed(run.settings.seed, step, fabric.global_rank, *run.settings.method.stream))
+            torch.manual_seed(
+                derive_seed(run.settings.seed, step, fabric.global_rank, *run.settings.method.random_stream)
+            )
             record.add(method.step(sampler.draw(step), step))
             average.update_parameters(bare(method.network))
             step += 1
             if fabric.world_size == 1 or step % settings.log_every == 0:
-                stopping = agreed(stop.requested, fabric)
+                stopping = any_process(stop.requested, fabric)
             if due(settings.log_every) or due(settings.checkpoint_every):
                 measured = record.flush(step)
                 seconds = measured.seconds
                 if leads:
                     watch(measured)
             if leads and due(settings.picture_every):
-                draw_samples(run.picture(step), run.settings.method, average.module, slices, fabric.device)
+                write_samples(run.picture(step), run.settings.method, average.module, slices, fabric.device)
             if leads and due(settings.checkpoint_every):
                 refuse_broken(state, step)
                 save_checkpoint(run.checkpoint, state, step=step, seconds=seconds)
@@ -112,26 +111,26 @@ def fit(
     return Trained(network=average.module, step=step, finished=step == settings.steps)
 
 
-def begin(network: nn.Module, other: nn.Module) -> None:
-    """Give a network the weights of another one that have the same name and shape.
+def copy_weights(source: nn.Module, network: nn.Module) -> None:
+    """Copy the weights of ``source`` into ``network`` where names and shapes agree.
 
     Raises:
-        SettingsError: those are less than half of its weights.
+        SettingsError: they agree for less than half of the network's weights.
     """
     own = network.state_dict()
     alike = {
-        name: value for name, value in other.state_dict().items() if name in own and value.shape == own[name].shape
+        name: value for name, value in source.state_dict().items() if name in own and value.shape == own[name].shape
     }
     if 2 * sum(value.numel() for value in alike.values()) < sum(value.numel() for value in own.values()):
         raise SettingsError(
-            "method.teaching.begin_as_first: the first teacher's network is another than the student's; give "
-            "[method.network] the teacher's settings, name another teacher first, or set it to false"
+            "method.distillation.init_from_teacher: the first teacher's network differs from the student's; copy the "
+            "teacher's [method.network], list another teacher first, or set it to false"
         )
     network.load_state_dict(alike, strict=False)
 
 
-def check_shares(batch_size: int, processes: int) -> None:
-    """Refuse a batch that cannot be shared out evenly.
+def check_batch_size(batch_size: int, processes: int) -> None:
+    """Refuse a batch that cannot be divided evenly among processes.
 
     Raises:
         RunError: it cannot.
@@ -148,19 +147,22 @@ def running_average(method: Method, decay: float) -> AveragedModel:
     return AveragedModel(bare(method.network), multi_avg_fn=averaging, use_buffers=True)
 
 
-def agreed(stop: bool, fabric: Fabric) -> bool:
-    """Whether any process was asked to stop, so that all stop after the same step."""
+def any_process(stop: bool, fabric: Fabric) -> bool:
+    """Whether a stop was requested in any process; all then stop after the same step."""
     if fabric.world_size == 1:
         return stop
-    asked = fabric.all_reduce(torch.tensor(float(stop), device=fabric.device), reduce_op="sum")
-    return bool(asked > 0)  # type: ignore[operator]
+    requests = fabric.all_reduce(torch.tensor(float(stop), device=fabric.device), reduce_op="sum")
+    return bool(requests > 0)  # type: ignore[operator]
 
 
 def refuse_broken(state: Mapping[str, Any], step: int) -> None:
-    """Keep weights, and what is kept beside them, that are not numbers from replacing the last good checkpoint."""
-    modules = {name: part for name, part in state.items() if isinstance(part, nn.Module)}
-    for owner, module in modules.items():
-        for name, weight in chain(module.named_parameters(), module.named_buffers()):
+    """Refuse a state that is not finite, so that it does not replace the last good checkpoint.
+
+    Raises:
+        DivergedError: there are some.
+    """
+    for owner, part in state.items():
+        for name, weight in tensors_of(part):
             if not torch.isfinite(weight).all():
                 raise DivergedError(
                     f"the weights {name!r} of {owner} are not finite at step {step}; the last good checkpoint is "

@@ -1,9 +1,8 @@
-"""What a run measures, step by step: a CSV file always, TensorBoard where it is installed."""
+"""The measurements of a run: a CSV file, and TensorBoard where it is installed."""
 
 from __future__ import annotations
 
 import csv
-import io
 import math
 import time
 from dataclasses import dataclass
@@ -12,34 +11,39 @@ from typing import Any
 
 import torch
 
-from lesionsplit.errors import DivergedError
+from lesionsplit.csvtext import csv_text
+from lesionsplit.errors import DivergedError, RunError
 from lesionsplit.images import write_bytes
 from lesionsplit.losses import Terms
+from lesionsplit.models.tensors import first_line
 
 COLUMNS = ("step", "seconds", "slices_per_second")
-"""Before the terms of the loss, whichever they are."""
-
+"""Columns before those of the terms of the loss."""
 
 FILE = "metrics.csv"
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Averages over the steps since the last one."""
+    """Averages over the steps since the last measurement."""
 
     step: int
     seconds: float
-    """Since the run began, pauses left out."""
+    """Since the start of the run, without pauses."""
 
     slices_per_second: float
     terms: dict[str, float]
 
 
 class Record:
-    """Averages the terms of the loss and writes them down."""
+    """Averages the terms of the loss and writes them."""
 
     def __init__(self, folder: Path | None, *, slices_a_step: int, step: int = 0, seconds: float = 0.0) -> None:
-        """Continue the record in ``folder`` after ``step``; with no folder, write nothing."""
+        """Continue the record in ``folder`` after ``step``; without a folder nothing is written.
+
+        Raises:
+            RunError: the record in the folder is damaged.
+        """
         self._folder = folder
         self._slices_a_step = slices_a_step
         self._step = step
@@ -60,7 +64,7 @@ class Record:
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def flush(self, step: int) -> Measurement:
-        """Average and write what was added since the last time.
+        """Average and write the terms added since the last time.
 
         Raises:
             DivergedError: a term is not finite; nothing is written.
@@ -81,7 +85,7 @@ class Record:
         return measured
 
     def close(self) -> None:
-        """Let TensorBoard finish its file."""
+        """Close the file of TensorBoard."""
         if self._board is not None:
             self._board.close()
 
@@ -98,25 +102,41 @@ class Record:
 
 
 def _read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a record, every cell checked.
+
+    Raises:
+        RunError: the file is damaged.
+    """
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            columns, *cells = csv.reader(file, strict=True)
+        rows = [dict(zip(columns, row, strict=True)) for row in cells]
+        steps = [int(row["step"]) for row in rows]
+        numbers = [float(cell) for row in rows for cell in row.values() if cell]
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise _damaged(path, first_line(error)) from None
+    if len(set(columns)) < len(columns) or not {*COLUMNS} <= {*columns}:
+        raise _damaged(path, f"its columns are {', '.join(columns)}"[:120])
+    if steps != sorted(set(steps)) or not all(map(math.isfinite, numbers)):
+        raise _damaged(path, "a step is out of order, or a number is not finite")
+    return rows
+
+
+def _damaged(path: Path, why: str) -> RunError:
+    return RunError(f"{path}: is damaged ({why}); move it away, and the run goes on with a new one")
 
 
 def _write_rows(path: Path, rows: list[dict[str, str]]) -> None:
-    """The whole table at once: a killed run leaves no half row, and a term may turn up late."""
-    columns = dict.fromkeys((*COLUMNS, *(name for row in rows for name in row)))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_bytes(path, text.getvalue().encode())
+    """Write the whole table: a killed run leaves no partial row, and a term may first occur late."""
+    columns = list(dict.fromkeys((*COLUMNS, *(name for row in rows for name in row))))
+    write_bytes(path, csv_text(columns, rows).encode())
 
 
 def _tensorboard(folder: Path, purge_step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
-    except ImportError:  # an extra; the CSV file holds the same numbers
+    except ImportError:  # an optional dependency; the CSV file has the same numbers
         return None
     return SummaryWriter(folder, purge_step=purge_step)

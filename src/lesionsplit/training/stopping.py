@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request to stop at the end of a step."""
+"""Ctrl-C and SIGTERM as a request to stop after the current step."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from types import FrameType
 
 
 class StopRequest:
-    """Within it, the first Ctrl-C or SIGTERM only sets ``requested``; a second one interrupts at once."""
+    """A context in which the first Ctrl-C or SIGTERM only sets ``requested``; the second one interrupts at once."""
 
     def __init__(self) -> None:
         self.requested = False
         self._before: dict[signal.Signals, signal._HANDLER] = {}
 
     def __enter__(self) -> StopRequest:
-        if threading.current_thread() is threading.main_thread():  # elsewhere signals cannot be handled
+        if threading.current_thread() is threading.main_thread():  # other threads cannot handle signals
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._handle)
         return self

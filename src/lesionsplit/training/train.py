@@ -2,93 +2,117 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import torch
 from lightning_fabric import Fabric
 from msgspec.structs import replace
 
-from lesionsplit.calibration import calibration_slices, threshold_on_normals
 from lesionsplit.data.cache import PreparedSlices, prepare
-from lesionsplit.data.lungs import read_slice
+from lesionsplit.data.lung_slice import read_slice
 from lesionsplit.data.table import Label, Table, read_table
-from lesionsplit.errors import DataError, RunError, SettingsError
-from lesionsplit.memory import keep_freed_memory
+from lesionsplit.errors import DataError, RunError
+from lesionsplit.evaluation.threshold import calibration_slices, threshold_from_normals
+from lesionsplit.inference.predictor import SlicePredictor
 from lesionsplit.methods.base import MethodSettings, supervision
-from lesionsplit.methods.distilled import DistilledSettings
-from lesionsplit.methods.table import AnyMethod
-from lesionsplit.model import Model, ModelCard, digest
-from lesionsplit.predictor import Predictor, choose_device
-from lesionsplit.progress import Progress, silent
-from lesionsplit.run import SETTINGS, Run, RunSettings, read_config
+from lesionsplit.models.device import choose_device
+from lesionsplit.models.model import Model, ModelCard
+from lesionsplit.progress import Progress
+from lesionsplit.runtime import Runtime
+from lesionsplit.settings import from_table, merged
 from lesionsplit.training.checkpoint import read_progress
-from lesionsplit.training.loop import Trained, check_shares, fit
+from lesionsplit.training.distillation import StudentSlices, Teachers, with_teacher_outputs
+from lesionsplit.training.loop import Trained, check_batch_size, fit
 from lesionsplit.training.record import Measurement
-from lesionsplit.training.teaching import refuse_masks, taught
+from lesionsplit.training.run import Run, RunSettings, read_config_table
+from lesionsplit.training.teachers import TEACHERS, train_teachers, wanted_teachers, without_paths
 
 PRECISIONS: Final[dict[str, Literal["32-true", "bf16-mixed"]]] = {"fp32": "32-true", "bf16": "bf16-mixed"}
-"""Our names to Fabric's."""
+"""From our names to Fabric's."""
 
 Watch: TypeAlias = Callable[[Run], Callable[[Measurement], None]]
-"""Of a run that is about to be trained, who is told of its measurements."""
-
-TEACHERS = "teachers"
-"""Folder of a run that its teachers are trained in."""
+"""For a run that is about to be trained, the function that receives its measurements."""
 
 
 def train(
+    data: str | Path,
+    run: str | Path,
+    *,
+    config: str | Path = "distilled",
+    runtime: Runtime = Runtime(),
+    **settings: Any,
+) -> Run:
+    """Train on a data set's train split and write the weights to a new run folder.
+
+    Args:
+        data: a folder with ``slices.csv``, or with the folders ``normal`` and ``lesion``.
+        run: the folder to write; it must not exist, or be empty.
+        config: the name of a config of the package, or a .toml file.
+        runtime: device, threads and progress.
+        **settings: settings that differ from the config: ``training__steps=100`` for the key ``training.steps``, or
+            a table, ``training={"steps": 100}``.
+
+    Returns:
+        The run; ``run.weights`` is the weights file. After Ctrl-C ``run.finished()`` is false.
+
+    Raises:
+        SettingsError: a setting is unknown or not allowed.
+        DataError: the data set cannot be read.
+        RunError: the folder is not empty, or cannot be written.
+        DivergedError: the loss is not finite.
+    """
+    table = read_config_table(str(config))
+    for key, value in settings.items():
+        for name in reversed(key.split("__")):
+            value = {name: value}
+        table = merged(table, value)
+    made = Run.create(Path(run), from_table(RunSettings, table, source=str(config)))
+    train_run(made, Path(data), runtime=runtime)
+    return made
+
+
+def train_run(
     run: Run,
     data: Path,
     *,
     cache: Path | None = None,
-    device: str = "auto",
-    threads: int | None = None,
-    progress: Progress = silent,
+    runtime: Runtime = Runtime(),
     watch: Watch = lambda _: lambda _: None,
-    say: Callable[[str], None] = lambda _: None,
 ) -> Trained:
-    """Train a run on a data set's train split and write its weights; before it its teachers, if it has any.
+    """Train a run on a data set's train split and write its weights; its teachers, if it has any, are trained first.
 
-    Image labels are all that a method is given, unless its settings name an annotator: then it is a
-    supervised upper bound, and is given that annotator's masks of the train split.
+    A method is trained on image labels alone. Only a supervised upper bound, whose settings name an annotator, is
+    trained on that annotator's masks of the train split, too.
 
     Args:
         run: new, or opened again to be continued.
-        data: a folder that `read_table` reads; the masks that the method is not given are dropped
-            before anything looks at them.
-        cache: where prepared slices are kept; the user's cache folder by default.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        threads: of the CPU; as many as torch finds by default, or as the run had before.
-        progress: shows preparation and threshold.
-        watch: who is told of every measurement of the loop, of this run's and of its teachers'.
-        say: is told, in a line, when training is that of a supervised upper bound, and which teacher's begins.
+        data: a folder for `read_table`; masks that the method must not use are dropped right after reading.
+        cache: where prepared slices are stored; by default the user's cache folder.
+        runtime: device, threads, progress and messages; a continued run keeps its device and threads by default.
+        watch: for this run and each of its teachers, the function that receives its measurements.
 
     Raises:
         DataError, RunError, SettingsError: see their messages.
     """
     before = run.facts()
-    threads = threads or before.get("threads")
-    if threads:
-        torch.set_num_threads(threads)
-    keep_freed_memory()
-    if device == "auto" and "device" in before:
-        device = torch.device(before["device"]).type  # to the same bits means on the same kind of device
-    wanted = _wanted_teachers(run)
-    fabric = launch(run.settings, device)
-    check_shares(run.settings.training.batch_size, fabric.world_size)
-    _not_beyond(run)
-    table = _given(read_table(data), run.settings.method)
-    training = _both_labels(table.split("train"))
-    normal = calibration_slices(table)
-    if normal.slices[0].split != "train":  # those are read when they are prepared
-        for row in progress(normal, len(normal), "Checking normal slices"):
-            read_slice(row)  # a broken one is to be known before hours of training, not after
+    runtime = _as_before(runtime, before)
+    runtime.begin()
+    wanted = wanted_teachers(run)
+    fabric = launch(run.settings, runtime.device)
+    check_batch_size(run.settings.training.batch_size, fabric.world_size)
+    _check_steps(run)
     method = run.settings.method
-    slices = prepare(training, run.settings.placement, annotator=method.annotator, folder=cache, progress=progress)
+    table = visible_masks(read_table(data), method)
+    training = _both_labels(table.split("train"))
+    _check_calibration_slices(table, runtime.progress)
+    slices = prepare(
+        training, run.settings.placement, annotator=method.annotator, folder=cache, progress=runtime.progress
+    )
     _same_data(run, before, slices)
     if fabric.is_global_zero:
         run.describe(
@@ -102,39 +126,41 @@ def train(
             precision=run.settings.training.precision,
             supervision=supervision(method),
         )
-        if method.annotator is not None:  # once nothing is wrong with the data: an error is to be the only line
-            say(f"trains on {supervision(method)}, not a weakly supervised method")
-    begin_as = None
-    if method.teaching is not None:
-        alike = partial(
-            train, data=data, cache=cache, device=device, threads=threads, progress=progress, watch=watch, say=say
-        )
-        teachers = _train_teachers(run, wanted, alike, say)
-        if teachers is None:
+        if method.annotator is not None:  # only after all checks: an error message is one line
+            runtime.say(f"trains on {supervision(method)}, not a weakly supervised method")
+    init_network = None
+    if method.distillation is not None:
+        train_teacher = partial(train_run, data=data, cache=cache, runtime=runtime, watch=watch)
+        weights = train_teachers(run, wanted, train_teacher, runtime.say)
+        if weights is None:
             return Trained(network=method.build_network(), step=0, finished=False)
-        slices = taught(
-            slices,
-            training,
-            run.settings.placement,
-            teachers=teachers,
-            doubt=method.teaching.doubt,
-            folder=run.folder / TEACHERS,
-            fabric=fabric,
-            progress=progress,
+        slices = with_teacher_outputs(
+            StudentSlices(prepared=slices, table=training, placement=run.settings.placement),
+            Teachers(weights=weights, half_confidence_ratio=method.distillation.half_confidence_ratio),
+            run.folder / TEACHERS,
+            fabric,
+            runtime.progress,
         )
-        if method.teaching.begin_as_first:
-            begin_as = Model.load(teachers[0]).network
-    trained = fit(run, slices, fabric, watch(run), begin_as)
+        if method.distillation.init_from_teacher:
+            init_network = Model.load(weights[0]).network
+    trained = fit(run, slices, fabric, watch(run), init_network)
     if trained.finished and fabric.is_global_zero:
-        _write_weights(run, trained, slices, table, str(fabric.device), progress)
+        _write_weights(run, trained, slices, table, str(fabric.device), runtime.progress)
     return trained
 
 
+def _as_before(runtime: Runtime, before: Mapping[str, Any]) -> Runtime:
+    """The runtime with the kind of device and the threads of a continued run, which the same bits need."""
+    known = before.get("device")
+    device = known.partition(":")[0] if runtime.device == "auto" and known else runtime.device
+    return dataclasses.replace(runtime, device=device, threads=runtime.threads or before.get("threads"))
+
+
 def launch(settings: RunSettings, device: str) -> Fabric:
-    """Fabric on one device, or on as many as `torchrun` has started processes for.
+    """Fabric on one device, or on one for each process of `torchrun`.
 
     Raises:
-        SettingsError: there is no such device here.
+        SettingsError: the device is not available.
     """
     chosen = choose_device(device)
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # set by torchrun
@@ -149,66 +175,19 @@ def launch(settings: RunSettings, device: str) -> Fabric:
     return fabric
 
 
-def _wanted_teachers(run: Run) -> list[tuple[str, RunSettings | None]]:
-    """The names of a run's teachers, and what they are trained with; None of those that are files of weights.
-
-    Raises:
-        SettingsError: there are no settings of that name, a teacher has teachers itself, or is to be trained on masks.
-        WeightsError: there is no such file of weights, or it is broken.
-    """
-    found: list[tuple[str, RunSettings | None]] = []
-    if (teaching := run.settings.method.teaching) is None:
-        return found
-    for name in teaching.teachers:
-        if name.endswith(".safetensors"):
-            refuse_masks(name, Model.load(Path(name)).card.method)
-            found.append((name, None))
-            continue
-        for seed in range(run.settings.seed * teaching.seeds, (run.settings.seed + 1) * teaching.seeds):
-            settings = read_config(name, [f"seed={seed}"])
-            if settings.method.teaching is not None:
-                raise SettingsError(f"method.teaching.teachers: {name!r} has teachers itself; name those instead")
-            refuse_masks(name, settings.method)
-            found.append((name, settings))
-    return found
-
-
-def _train_teachers(
-    run: Run,
-    wanted: Sequence[tuple[str, RunSettings | None]],
-    alike: Callable[[Run], Trained],
-    say: Callable[[str], None],
-) -> list[Path] | None:
-    """The weights of a run's teachers; trained, or gone on with, where they are not yet. None: stopped."""
-    weights = []
-    for number, (name, settings) in enumerate(wanted, 1):
-        if settings is None:
-            weights.append(Path(name))
-            continue
-        folder = run.folder / TEACHERS / f"{number}-{Path(name).stem}"
-        teacher = Run.open(folder) if (folder / SETTINGS).is_file() else Run.create(folder, settings)
-        if teacher.settings != settings:
-            raise RunError(f"{folder}: holds a teacher of other settings than {name}; start a new run with --run")
-        if not teacher.finished():
-            say(f"teacher {number} of {len(wanted)}: {name}, seed {settings.seed}, in {folder}")
-            if not alike(teacher).finished:
-                return None
-        weights.append(teacher.weights)
-    return weights
-
-
-def _given(table: Table, method: MethodSettings) -> Table:
-    """What a method may see of a data set: the one place that decides which masks reach a training."""
+def visible_masks(table: Table, method: MethodSettings) -> Table:
+    """The data set with only the masks that a method may be trained on: none, or those of its annotator in train."""
     return table.without_masks() if method.annotator is None else table.supervised_by(method.annotator)
 
 
-def _not_beyond(run: Run) -> None:
+def _check_steps(run: Run) -> None:
+    """Refuse a checkpoint after the last step."""
     if run.checkpoint.is_file():
         step = int(read_progress(run.checkpoint)["step"])
         if step > run.settings.training.steps:
             raise RunError(
-                f"{run.folder}: stands at step {step}, beyond training.steps {run.settings.training.steps}; give "
-                f"--steps {step} to end it there, or more to go on"
+                f"{run.folder}: is at step {step}, after the last step {run.settings.training.steps}; give --steps "
+                f"{step} to end the run there, or more to continue"
             )
 
 
@@ -219,37 +198,34 @@ def _both_labels(training: Table) -> Table:
     return training
 
 
-def _same_data(run: Run, before: dict[str, object], slices: PreparedSlices) -> None:
-    fingerprint = before.get("fingerprint", slices.fingerprint)
+def _check_calibration_slices(table: Table, progress: Progress) -> None:
+    """Read the slices that set the threshold, so that a broken one is an error before training and not after."""
+    normal = calibration_slices(table)
+    if normal.slices[0].split != "train":  # `prepare` reads those of train
+        for row in progress(normal, len(normal), "Checking normal slices"):
+            read_slice(row)
+
+
+def _same_data(run: Run, before: Mapping[str, Any], slices: PreparedSlices) -> None:
+    """Refuse to continue a run on other slices."""
+    fingerprint = before.get("fingerprint") or slices.fingerprint
     if fingerprint != slices.fingerprint:
         raise RunError(
-            f"{run.folder}: was trained on other slices (fingerprint {str(fingerprint)[:12]}, now "
-            f"{slices.fingerprint[:12]}); give --data the same slices, or start a new run"
+            f"{run.folder}: was trained on other slices (fingerprint {fingerprint[:12]}, now "
+            f"{slices.fingerprint[:12]}); give the same slices, or start a new run"
         )
-
-
-def _without_paths(method: AnyMethod) -> AnyMethod:
-    """The settings with teachers that are files named by what is in them: folders are nobody else's business."""
-    if not isinstance(method, DistilledSettings):
-        return method
-    teaching = method.teaching
-    names = [
-        f"{digest(Path(name))[:16]}.safetensors" if name.endswith(".safetensors") else name
-        for name in teaching.teachers
-    ]
-    return replace(method, teaching=replace(teaching, teachers=tuple(names)))
 
 
 def _write_weights(
     run: Run, trained: Trained, slices: PreparedSlices, table: Table, device: str, progress: Progress
 ) -> None:
-    """Save the averaged network with a threshold from normal slices."""
+    """Save the averaged network, with a threshold set on normal slices."""
     settings = run.settings
     normal = calibration_slices(table)
     facts = run.facts()
     card = ModelCard(
-        format=1,
-        method=_without_paths(settings.method),
+        format=3,
+        method=without_paths(settings.method),
         placement=settings.placement,
         normalisation=slices.normalisation,
         threshold=1.0,
@@ -264,12 +240,12 @@ def _write_weights(
             "torch": str(facts["torch"]),
         },
     )
-    fired = settings.training.normals_fired
-    predictor = Predictor(Model(card, trained.network), device=device)
+    fpr = settings.training.calibration_fpr
+    predictor = SlicePredictor(Model(card, trained.network), device=device)
     predictions = progress(predictor.predict_rows(normal), len(normal), "Setting the threshold")
     card = replace(
         card,
-        threshold=threshold_on_normals(((one.score, one.lungs) for one in predictions), fired),
-        threshold_from=f"{fired:.2%} of the lung of {len(normal)} normal slices of {normal.slices[0].split} reach it",
+        threshold=threshold_from_normals(((one.score, one.lungs) for one in predictions), fpr),
+        threshold_from=f"{fpr:.2%} of the lung of {len(normal)} normal slices of {normal.slices[0].split} reach it",
     )
     Model(card, trained.network).save(run.weights)

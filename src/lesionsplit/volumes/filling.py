@@ -1,40 +1,38 @@
-"""A volume's array, filled slice by slice as a file gives them."""
+"""The array of a volume, filled slice by slice while a file is read."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from lesionsplit.errors import DataError
-from lesionsplit.volumes.intensity import AIR, Range, Wanted, judge
+from lesionsplit.volumes.intensity import Range, ReadOptions, check_intensity
 from lesionsplit.volumes.scratch import Scratch, forget
-from lesionsplit.volumes.volume import Intensity, Voxels
+from lesionsplit.volumes.volume import AIR, Intensity, Voxels
 
 WHOLE = 1e-4
-"""How near to a whole number a value is taken for it: scale factors in files have few digits."""
+"""Largest distance from a whole number at which a float64 is rounded, because scale factors in files have few digits.
+A float32 is what a file holds, and is kept to the bit."""
 
 RESIDENT = 128 << 20
-"""Bytes of an array that stay in memory while it is filled."""
+"""Bytes of an array that may stay in memory while it is filled."""
 
 
 class Filling:
-    """An array on disk, (I, J, K): int16 as long as that is exact, float32 from the first value on that it is not."""
+    """An array on disk, (I, J, K): int16 while that is exact; float32 after the first value that int16 cannot hold."""
 
-    def __init__(self, scratch: Scratch, shape: tuple[int, int, int], *, floor: int | None) -> None:
-        """Nothing below ``floor`` is kept: what is, becomes ``floor``. None keeps all."""
+    def __init__(self, scratch: Scratch, shape: tuple[int, int, int]) -> None:
+        """All values are zero at first."""
         self._scratch = scratch
-        self._floor = floor
         self._resident = 0
         self.array: Voxels = scratch.array(shape, np.int16)
         self.seen = Range()
         self.not_numbers = 0
 
     def put(self, k: int, values: Voxels) -> None:
-        """Take slice ``k``, (I, J); slices come in order."""
+        """Store slice ``k``, (I, J); slices come in order."""
         if values.dtype.kind == "f":
             values = self._numbers(values)
         self.seen.add(values)
-        if self._floor is not None and float(values.min()) < self._floor:
-            values = np.maximum(values, values.dtype.type(self._floor))
         if self.array.dtype == np.int16:
             if _exact(values):
                 values = np.rint(values) if values.dtype.kind == "f" else values
@@ -46,23 +44,23 @@ class Filling:
             forget(self.array)
             self._resident = 0
 
-    def finish(self, wanted: Wanted, where: str, *, force: bool) -> tuple[Voxels, Intensity, tuple[str, ...]]:
-        """The array, what its values mean, and what was odd about them.
+    def finish(self, options: ReadOptions, where: str) -> tuple[Voxels, Intensity, tuple[str, ...]]:
+        """Return the array, what its values mean, and notes.
 
         Raises:
-            DataError: values are not numbers and nobody forces, or they do not look like what they should be.
+            DataError: values are not numbers and ``force`` is off, or they do not fit the intensity option.
         """
-        if self.not_numbers and not force:
+        if self.not_numbers and not options.force:
             raise DataError(
-                f"{where}: {self.not_numbers} voxels are not numbers (NaN or infinite); mend the file, or --force "
-                f"takes them as air ({AIR})"
+                f"{where}: {self.not_numbers} voxels are not numbers (NaN or infinite); repair the file, or use "
+                f"--force to replace them with air ({AIR})"
             )
-        intensity = judge(self.seen, wanted, where)
-        odd = f"{self.not_numbers} voxels that are not numbers were taken as air ({AIR})"
-        return self.array, intensity, (odd,) if self.not_numbers else ()
+        intensity = check_intensity(self.seen, options.intensity, where)
+        note = f"{self.not_numbers} voxels that are not numbers were replaced with air ({AIR})"
+        return self.array, intensity, (note,) if self.not_numbers else ()
 
     def _numbers(self, values: Voxels) -> Voxels:
-        """The values, with air in place of what float32 cannot hold."""
+        """Replace values that float32 cannot hold with air."""
         fine = np.abs(values) <= np.finfo(np.float32).max
         if fine.all():
             return values
@@ -70,7 +68,7 @@ class Filling:
         return np.where(fine, values, values.dtype.type(AIR))
 
     def _widen(self, filled: int) -> None:
-        """Go on in float32."""
+        """Continue in float32."""
         narrow, self.array = self.array, self._scratch.array(self.array.shape, np.float32)
         for k in range(filled):
             self.array[..., k] = narrow[..., k]
@@ -78,8 +76,9 @@ class Filling:
 
 
 def _exact(values: Voxels) -> bool:
-    """Whether int16 holds the values."""
+    """Whether int16 holds the values exactly."""
     if values.dtype.kind != "f":
         span = np.iinfo(np.int16)
         return bool(values.min() >= span.min and values.max() <= span.max)
-    return bool(np.abs(values).max() <= np.iinfo(np.int16).max and (np.abs(values - np.rint(values)) < WHOLE).all())
+    near = WHOLE if values.dtype.itemsize > 4 else 0.0
+    return bool(np.abs(values).max() <= np.iinfo(np.int16).max and (np.abs(values - np.rint(values)) <= near).all())

@@ -1,4 +1,4 @@
-"""Grids of voxels: is one usable, are two the same, and in which order and direction of axes."""
+"""Check and compare voxel grids, and reorder the axes of arrays between them."""
 
 from __future__ import annotations
 
@@ -8,70 +8,87 @@ from lesionsplit.errors import DataError
 from lesionsplit.volumes.volume import Affine, Volume, Voxels
 
 SMALLEST, LARGEST = 0.02, 100.0
-"""Millimetres of a voxel's side that a CT of a person may have; others are in another unit, or a mistake."""
+"""Range of voxel sizes of a CT in millimetres; other values are errors or in another unit."""
+
+NARROWEST, WIDEST = 100.0, 2500.0
+"""Range of the longest side of a CT in millimetres."""
+
+WHOLE_SLICE = 128
+"""Rows and columns from which a slice is taken for one of the whole chest."""
 
 NEAR = 0.05
-"""Voxels by which the corners of two grids may be apart that are the same: files round their numbers."""
+"""Tolerance, in voxels, between the corners of equal grids: files round their numbers."""
 
 
 def check_affine(affine: Affine, where: str, *, force: bool = False) -> None:
-    """Refuse a grid that nothing can be measured on.
+    """Check that a grid can be measured.
 
     Raises:
-        DataError: the affine is not finite or turns the volume flat; or its voxels are no CT's and nobody forces.
+        DataError: the affine is not finite or singular; or voxel sizes are not those of a CT and ``force`` is off.
     """
     if not np.isfinite(affine).all():
-        raise DataError(f"{where}: its place in space has values that are not numbers; mend the header")
+        raise DataError(f"{where}: its affine has values that are not numbers; correct the header")
     sides = np.linalg.norm(affine[:3, :3], axis=0)
-    said = " x ".join(f"{side:.4g}" for side in sides)
-    if not sides.all() or abs(np.linalg.det(affine[:3, :3] / np.where(sides > 0, sides, 1))) < 1e-3:
-        raise DataError(f"{where}: its voxels of {said} mm are flat (two axes run the same way); mend the header")
+    size = " x ".join(f"{side:.4g}" for side in sides)
+    if not sides.all() or abs(np.linalg.det(affine[:3, :3] / sides)) < 1e-3:
+        raise DataError(f"{where}: its voxels of {size} mm are flat (two axes are parallel); correct the header")
     if not force and (sides.min() < SMALLEST or sides.max() > LARGEST):
         raise DataError(
-            f"{where}: its voxels are {said} mm; allowed: {SMALLEST:g} to {LARGEST:g} mm a side; mend the header, or "
-            "--force goes on"
+            f"{where}: its voxels are {size} mm; allowed: {SMALLEST:g} to {LARGEST:g} mm a side; correct the header, "
+            "or use --force to continue"
         )
 
 
-def same_grid(volume: Volume, other: Volume) -> bool:
-    """Whether two volumes have the same shape, and each voxel is in the same place to a twentieth of a voxel."""
-    return not difference(volume, other.shape, other.affine)
+def check_extent(affine: Affine, shape: tuple[int, int, int], where: str, *, force: bool = False) -> None:
+    """Check that a grid of many voxels is as large as a chest: lengths in centimetres are also those of voxels.
+
+    Raises:
+        DataError: it is not, and ``force`` is off.
+    """
+    sides = np.linalg.norm(affine[:3, :3], axis=0) * shape
+    if force or np.sort(shape)[1] < WHOLE_SLICE or NARROWEST <= sides.max() <= WIDEST:
+        return
+    raise DataError(
+        f"{where}: its {times(shape)} voxels extend over {times(f'{side:.4g}' for side in sides)} mm; allowed: "
+        f"{NARROWEST:g} to {WIDEST:g} mm on the longest side; are its lengths in another unit? Correct the header, or "
+        "use --force to continue"
+    )
 
 
 def difference(volume: Volume, shape: tuple[int, ...], affine: Affine) -> str:
-    """How another grid differs from a volume's, in words; nothing where it does not."""
+    """How a grid differs from a volume's, as text; empty if they are equal."""
     if shape != volume.shape:
-        return f"{_times(shape)} voxels, not {_times(volume.shape)}"
+        return f"{times(shape)} voxels, not {times(volume.shape)}"
     corners = _corners(shape)
     apart = np.linalg.norm((affine @ corners - volume.affine @ corners)[:3], axis=0).max()
     if apart <= NEAR * min(volume.spacing):
         return ""
     sides = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.allclose(sides, volume.spacing, rtol=1e-3):
-        return f"voxels of {_times(sides)} mm, not {_times(volume.spacing)} mm"
+        return f"voxels of {times(sides)} mm, not {times(volume.spacing)} mm"
     return f"the same shape, but up to {apart:.3g} mm away"
 
 
 def on_grid(array: Voxels, affine: Affine, volume: Volume) -> Voxels | None:
-    """A view of an array, with its axes in the order and direction of a volume's; None if it is another grid.
+    """A view of an array with the axes of a volume; None if the grids differ.
 
     Args:
-        array: (I, J, K) of a grid that has the volume's voxels, in any order of axes.
-        affine: its own, to RAS+ millimetres.
-        volume: whose grid is wanted.
+        array: (I, J, K) on the volume's voxels, with any order and direction of axes.
+        affine: of the array, to RAS+ millimetres.
+        volume: has the target grid.
     """
-    turned = _turned(array, affine, volume)
-    if turned is None or difference(volume, turned[0].shape, turned[1]):
+    reoriented = _reoriented(array, affine, volume)
+    if reoriented is None or difference(volume, reoriented[0].shape, reoriented[1]):
         return None
-    return turned[0]
+    return reoriented[0]
 
 
 def part_of_grid(array: Voxels, affine: Affine, volume: Volume) -> tuple[Voxels, tuple[slice, slice, slice]] | None:
-    """As `on_grid`, of an array that may have a part of the volume's voxels: a view of it, and which ones it has."""
-    turned = _turned(array, affine, volume)
-    if turned is None:
+    """As `on_grid`, for an array on a part of the volume's voxels: the view, and the part as slices."""
+    reoriented = _reoriented(array, affine, volume)
+    if reoriented is None:
         return None
-    view, own = turned
+    view, own = reoriented
     start = np.rint(np.linalg.inv(volume.affine) @ own[:, 3])[:3].astype(int)
     stop = start + view.shape
     corners, shift = _corners(view.shape), np.eye(4)
@@ -83,13 +100,13 @@ def part_of_grid(array: Voxels, affine: Affine, volume: Volume) -> tuple[Voxels,
     return view, (i, j, k)
 
 
-def _turned(array: Voxels, affine: Affine, volume: Volume) -> tuple[Voxels, Affine] | None:
-    """A view of an array with its axes as a volume's, and the view's affine; None where they run otherwise."""
+def _reoriented(array: Voxels, affine: Affine, volume: Volume) -> tuple[Voxels, Affine] | None:
+    """A view of an array with the axes of a volume, and its affine; None if the axes are not parallel."""
     to_other = np.linalg.inv(affine) @ volume.affine
     turn = np.rint(to_other[:3, :3]).astype(int)
     if (abs(turn).sum(axis=0) != 1).any() or (abs(turn).sum(axis=1) != 1).any():
         return None
-    order = abs(turn).argmax(axis=0)  # the other's axis that runs along each of the volume's
+    order = abs(turn).argmax(axis=0)  # the array's axis along each axis of the volume
     view = array.transpose(order)
     view = view[tuple(slice(None, None, int(turn[order[axis], axis])) for axis in range(3))]
     back = np.eye(4)
@@ -104,5 +121,6 @@ def _corners(shape: tuple[int, ...]) -> Affine:
     return np.concatenate([corners, np.ones((1, 8))])
 
 
-def _times(sizes: object) -> str:
+def times(sizes: object) -> str:
+    """Sizes as text, such as ``512 x 512 x 60``."""
     return " x ".join(f"{size:.4g}" if isinstance(size, float) else str(size) for size in sizes)  # type: ignore[attr-defined]

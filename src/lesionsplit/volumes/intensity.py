@@ -1,37 +1,51 @@
-"""Are these Hounsfield units? A volume's range says so, or what it is instead."""
+"""Decide from the range of a volume's values whether they are Hounsfield units."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
 from lesionsplit.errors import DataError
 from lesionsplit.volumes.volume import Intensity, Voxels
 
-Wanted: TypeAlias = Literal["auto", "hu", "grey"]
-"""What the user says of the values: ``auto`` takes Hounsfield units and refuses what does not look like them."""
-
-AIR = -1024
-"""HU that padding outside the scanner's circle is set to, and the lowest value kept: it means no more than air."""
+IntensityOption: TypeAlias = Literal["auto", "hu", "grey"]
+"""``auto`` accepts values that look like Hounsfield units and refuses others; ``hu`` accepts any."""
 
 LUNG, DENSE = -500, 500
-"""HU below which there is air, above which there is bone and little else."""
+"""HU: below the first is air, above the second mostly bone."""
 
 FEWEST_AIR = 0.001
-"""Share of voxels below `LUNG` that every chest CT has."""
+"""Minimum fraction of voxels below `LUNG` in a chest CT."""
 
 MOST_DENSE = 0.2
-"""Share of voxels above `DENSE` that no chest CT has."""
+"""Maximum fraction of voxels above `DENSE` in a chest CT."""
+
+INVERTED_AIR = 1100
+"""HU: a brighter value that a slice begins with is padding, not the air of an inverted CT, and does not count."""
 
 HIGHEST = 32000
-"""Above what metal comes to, on any scanner's scale."""
+"""Higher than metal on the scale of any scanner."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How a volume is read."""
+
+    intensity: IntensityOption = "auto"
+    """What the values mean."""
+
+    force: bool = False
+    """Continue despite recoverable inconsistencies."""
+
+
+DEFAULT: Final = ReadOptions()
 
 
 @dataclass(slots=True)
 class Range:
-    """What has been seen of a volume's values."""
+    """The range of a volume's values, and how many are air or dense."""
 
     lowest: float = np.inf
     highest: float = -np.inf
@@ -40,53 +54,56 @@ class Range:
     dense: int = 0
 
     def add(self, values: Voxels) -> None:
-        """Look at some more values, none of which is NaN."""
+        """Add values, none of which is NaN."""
         self.lowest = min(self.lowest, float(values.min()))
         self.highest = max(self.highest, float(values.max()))
         self.count += values.size
         self.air += int(np.count_nonzero(values < LUNG)) if self.lowest < LUNG else 0
-        self.dense += int(np.count_nonzero(values > DENSE)) if self.highest > DENSE else 0
+        if self.highest > DENSE:
+            corner = float(values.flat[0])
+            scan = values[values != corner] if corner > INVERTED_AIR else values
+            self.dense += int(np.count_nonzero(scan > DENSE))
 
 
-def judge(seen: Range, wanted: Wanted, where: str) -> Intensity:
-    """Say what a volume's values mean.
+def check_intensity(seen: Range, option: IntensityOption, where: str) -> Intensity:
+    """Decide what a volume's values mean.
 
     Args:
-        seen: the range of all its voxels, before padding was replaced.
-        wanted: what the user says.
-        where: the file, for the message.
+        seen: the range of all its voxels, before padding is replaced.
+        option: what the user chose.
+        where: the file, for messages.
 
     Raises:
-        DataError: the values do not look like Hounsfield units and nobody insists, or they are all one.
+        DataError: all values are equal, or they do not look like what the option allows.
     """
-    values = f"values run from {seen.lowest:g} to {seen.highest:g}"
+    values = f"values are from {seen.lowest:g} to {seen.highest:g}"
     eight_bit = seen.lowest >= 0 and seen.highest <= 255
     if seen.lowest == seen.highest:
-        raise DataError(f"{where}: every voxel is {seen.lowest:g}; give a CT of a chest")
-    if wanted == "grey":
+        raise DataError(f"{where}: every voxel is {seen.lowest:g}; give a chest CT")
+    if option == "grey":
         if not eight_bit:
-            raise DataError(f"{where}: {values}, not 0 to 255; leave out --intensity 8-bit where the values are HU")
+            raise DataError(f"{where}: {values}, not from 0 to 255; leave out --intensity 8-bit if the values are HU")
         return "grey"
-    if wanted == "hu":
+    if option == "hu":
         return "hu"
-    insist = "--intensity hu insists that it is HU"
+    override = "--intensity hu reads the values as HU anyway"
     if eight_bit:
-        raise DataError(f"{where}: {values}, which is not HU; --intensity 8-bit takes them as grey, {insist}")
+        raise DataError(f"{where}: {values}, not HU; --intensity 8-bit reads them as grey, {override}")
     if seen.highest > HIGHEST:
-        raise DataError(f"{where}: {values}, but HU end below {HIGHEST}; convert it to HU; {insist}")
+        raise DataError(f"{where}: {values}, but HU are below {HIGHEST}; convert them to HU; {override}")
     if seen.lowest >= 0:
         raise DataError(
-            f"{where}: {values}, none below 0: not HU (air -1000, water 0), but perhaps what a scanner stores before "
-            f"it is rescaled; convert it to HU; {insist}"
+            f"{where}: {values}, none below 0: not HU (air -1000, water 0), perhaps stored values before rescaling; "
+            f"convert them to HU; {override}"
         )
     if seen.dense > MOST_DENSE * seen.count and seen.dense > seen.air:
         raise DataError(
             f"{where}: {values}, {seen.dense / seen.count:.0%} of them above {DENSE}: inverted, or not HU (air -1000, "
-            f"water 0); convert it to HU; {insist}"
+            f"water 0); convert them to HU; {override}"
         )
     if seen.air < FEWEST_AIR * seen.count:
         raise DataError(
-            f"{where}: {values}, with no air below {LUNG}: not HU (air -1000, water 0), or no lung in it; convert it "
-            f"to HU; {insist}"
+            f"{where}: {values}, without air below {LUNG}: not HU (air -1000, water 0), or without lung; convert them "
+            f"to HU; {override}"
         )
     return "hu"

@@ -1,90 +1,121 @@
-"""Room on disk for what is too large for memory: whole volumes, while a few slices of them are worked on."""
+"""Arrays on disk for volumes that are too large for memory and processed a few slices at a time."""
 
 from __future__ import annotations
 
 import mmap
-import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from lesionsplit.arrays import bytes_of, in_words, reserve
+from lesionsplit.atomic import temporary_folder
 from lesionsplit.errors import DataError
 from lesionsplit.volumes.volume import Volume, Voxels
 
+Item = TypeVar("Item")
+
+BLOCK = 64
+"""Planes that are copied at a time."""
+
+SLICES = 32
+"""Slices after which memory pages of arrays on disk are released."""
+
+
+@contextmanager
+def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
+    """A temporary folder; what killed processes left is removed first.
+
+    Args:
+        parent: by default the system's folder for temporary files.
+
+    Raises:
+        DataError: it cannot be created.
+    """
+    with ExitStack() as stack:
+        try:
+            parent = parent or Path(tempfile.gettempdir())
+            folder = stack.enter_context(temporary_folder(parent))
+        except OSError as error:
+            raise DataError(
+                f"{parent or 'TMPDIR'}: no temporary folder can be made ({error.strerror}); free some space, or set "
+                "TMPDIR to another folder"
+            ) from None
+        yield folder
+
 
 class Scratch:
-    """A folder of arrays that is gone when its block ends.
+    """A temporary folder of arrays, removed when its block ends.
 
     >>> with Scratch() as scratch:
     ...     scores = scratch.array((512, 512, 1000), np.uint16)
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        """In ``folder``, by default the system's for temporary files."""
-        self._folder = tempfile.TemporaryDirectory(prefix="lesionsplit-", dir=folder, ignore_cleanup_errors=True)
+        """Create it in ``folder``, by default the system's folder for temporary files.
+
+        Raises:
+            DataError: it cannot be created.
+        """
+        self._stack = ExitStack()
+        self._folder = self._stack.enter_context(scratch_folder(folder))
         self._count = 0
 
     def array(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Voxels:
-        """A new array of zeros; what differs in the last index only is far apart (Fortran order).
+        """A new array of zeros in Fortran order: the last index changes slowest.
 
         Raises:
-            DataError: there is no room on the disk.
+            DataError: the disk is full.
         """
         array: Voxels = self._mapped(tuple(reversed(shape)), dtype).T
         return array
 
     def like(self, volume: Volume, dtype: npt.DTypeLike) -> Voxels:
-        """A new array of zeros on a volume's grid, each axial slice in one piece, whatever the order of the axes.
+        """A new array of zeros on a volume's grid, with contiguous axial slices.
 
         Raises:
-            DataError: there is no room on the disk.
+            DataError: the disk is full.
         """
         return volume.from_axial(self._mapped(volume.axial().shape, dtype))
 
     def _mapped(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Voxels:
-        path = Path(self._folder.name) / f"{self._count}.raw"
+        path = self._folder / f"{self._count}.raw"
         self._count += 1
-        size = int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize
+        size = bytes_of(shape, dtype)
         try:
             with path.open("wb") as file:
-                if hasattr(os, "posix_fallocate"):
-                    os.posix_fallocate(file.fileno(), 0, max(1, size))  # a full disk is to be known now
-                else:
-                    file.truncate(max(1, size))
+                reserve(file.fileno(), size)
             array: Voxels = np.memmap(path, dtype=dtype, mode="r+", shape=shape)
         except OSError as error:
             raise DataError(
-                f"{self._folder.name}: no room for temporary files ({error.strerror}); free some, or set TMPDIR to "
-                "another folder"
+                f"{self._folder.parent}: no space for temporary files ({error.strerror}); needed: {in_words(size)}; "
+                "free some, or set TMPDIR to another folder"
             ) from None
-        with suppress(OSError):  # where a file that is open can go, nothing is left behind even by kill -9
+        with suppress(OSError):  # where open files can be unlinked, even kill -9 leaves nothing behind
             path.unlink()
         return array
 
     def __enter__(self) -> Scratch:
-        """The scratch itself."""
+        """Return the scratch."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Remove the folder."""
-        self._folder.cleanup()
-
-
-BLOCK = 64
-"""Planes that are turned at a time."""
+        self._stack.close()
 
 
 def axially_stored(volume: Volume, scratch: Scratch) -> Volume:
-    """The volume with each axial slice in one piece on disk; one that is stored so already as it is.
+    """Copy a volume so that its axial slices are contiguous on disk; unchanged if they are already.
 
-    Of one that was stored in sagittal or coronal planes, every axial slice would touch all of the file.
+    An axial slice of a volume stored in sagittal or coronal planes would touch the whole file.
     """
     axial = volume.axial()
     if abs(axial.strides[0]) >= max(map(abs, axial.strides[1:])):
@@ -100,7 +131,7 @@ def axially_stored(volume: Volume, scratch: Scratch) -> Volume:
 
 
 def forget(array: Voxels) -> None:
-    """Take an array of `Scratch` out of memory; it stays on disk and comes back as it is read. Others: nothing."""
+    """Release the memory pages of an array of `Scratch`, which stays on disk; other arrays are not affected."""
     base: object = array
     while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
         base = base.base
@@ -108,3 +139,14 @@ def forget(array: Voxels) -> None:
     if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         mapped.flush()
         mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def releasing(items: Iterable[Item], *arrays: Voxels, every: int = SLICES) -> Iterator[Item]:
+    """Yield items; after every ``every`` of them and at the end release the memory pages of arrays on disk."""
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % every == 0:
+            for array in arrays:
+                forget(array)
+    for array in arrays:
+        forget(array)

@@ -10,22 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lesionsplit.data.lungs import read_slice
+from lesionsplit.comparison.examples import Examples, examples_of
+from lesionsplit.comparison.result import Comparison, Cost, Entry
+from lesionsplit.comparison.settings import ComparisonSettings, EntrySettings, SharedSettings
+from lesionsplit.data.lung_slice import read_slice
 from lesionsplit.data.table import Slice, Table
 from lesionsplit.evaluation import bootstrap
+from lesionsplit.evaluation.accumulators import Scored
 from lesionsplit.evaluation.baselines import UNTRAINED
-from lesionsplit.evaluation.differences import paired_differences
 from lesionsplit.evaluation.protocol import evaluate, untrained_scores
-from lesionsplit.evaluation.tally import Scored
-from lesionsplit.study.comparison import Comparison, Contestant, Cost
-from lesionsplit.study.settings import EntrySettings, SharedSettings, StudySettings
 
 RESOLUTION = 64
 THRESHOLD = 0.2
 
 
 def fake(label: str) -> Callable[[Table], Iterator[Scored]]:
-    """Heat maps that hang on the label and on the slice alone: grey above the lung's median, and noise."""
+    """Heat maps that depend on the label and the slice only: grey above the lung's median, and noise."""
     if label in UNTRAINED:
         return lambda table: untrained_scores(map(read_slice, table), UNTRAINED[label], RESOLUTION)
 
@@ -35,38 +35,39 @@ def fake(label: str) -> Callable[[Table], Iterator[Scored]]:
             rng = np.random.default_rng([*label.encode(), *row.image.stem.encode()])
             above = grey / 255 - np.median(grey[lungs]) / 255
             noise = rng.normal(0, 0.05 + 0.02 * (len(label) % 5), grey.shape)
-            yield Scored(np.where(lungs, np.clip(above + noise, 0, 1), 0).astype(np.float32), lungs)
+            score = np.where(lungs, np.clip(above + noise, 0, 1), 0).astype(np.float32)
+            yield Scored(score, lungs, presence=float(score.max()) if label == "cam" else None)
 
     return run
 
 
-def entry(name: str, **more: Any) -> EntrySettings:
+def entry_settings(name: str, **more: Any) -> EntrySettings:
     return EntrySettings(name=name, **(more if "untrained" in more else {"config": "small", **more}))
 
 
 ENTRIES = (
-    entry("decomposition", note="Said of it."),
-    entry("cam"),
-    entry("opening", untrained="opening"),
-    entry("supervised-a"),
-    entry("supervised-b"),
-    entry("no-critic", figure="ablations"),
+    entry_settings("decomposition", note="A remark."),
+    entry_settings("cam"),
+    entry_settings("opening", untrained="opening"),
+    entry_settings("supervised-a"),
+    entry_settings("supervised-b"),
+    entry_settings("no-critic", figure="ablations"),
 )
 SECOND_SEED = "decomposition, seed 1"
 
 
-def contestant(one: EntrySettings, label: str | None = None) -> Contestant:
+def entry(one: EntrySettings, label: str | None = None) -> Entry:
     trained = one.untrained is None
     annotator = one.name.removeprefix("supervised-") if one.name.startswith("supervised-") else None
     seed = 1 if label == SECOND_SEED else 0
-    return Contestant(
+    return Entry(
         label=label or one.name,
-        entry=one,
+        settings=one,
         seed=seed if trained else None,
         annotator=annotator,
         supervision=f"masks of annotator {annotator}" if annotator else "image labels only",
         threshold=THRESHOLD,
-        judges=one.name == "cam",
+        threshold_from="a guess",
         cost=Cost(training_seconds=1380.0, slices_seen=32000, parameters=123456, slices_per_second=10.0, threads=1)
         if trained
         else Cost(slices_per_second=20.0),
@@ -81,30 +82,33 @@ def compare(
     reference: str = "decomposition",
     seeds: bool = True,
     threshold: float | None = THRESHOLD,
-    study: dict[str, Any] | None = None,
+    config: dict[str, Any] | None = None,
 ) -> Comparison:
     """Entries compared on a table; the reference with a second seed."""
     shared = SharedSettings(placement={"rows": 32, "columns": 48, "frame": 56}, training={"steps": 8})
-    settings = StudySettings(
-        **{"entry": entries, "reference": reference, "examples": 3, "split": "train", "shared": shared, **(study or {})}  # type: ignore[arg-type]
+    settings = ComparisonSettings(
+        **{
+            "entry": entries,
+            "reference": reference,
+            "examples": 3,
+            "shared": shared,
+            **(config or {}),
+        }  # type: ignore[arg-type]
     )
-    contestants = []
+    made = []
     for one in entries:
-        contestants.append(contestant(one))
+        made.append(entry(one))
         if seeds and one.name == "decomposition":
-            contestants.append(contestant(one, SECOND_SEED))
-    scores = {one.label: one.heat_maps(table) for one in contestants}
+            made.append(entry(one, SECOND_SEED))
+    scores = {one.label: one.heat_maps(table) for one in made}
     with few_resamples():
-        evaluation, tallies = evaluate(table, scores, dict.fromkeys(scores, threshold), RESOLUTION)
-        differences = paired_differences(tallies, reference) if table.annotators else {}
+        evaluation, accumulators = evaluate(table, scores, dict.fromkeys(scores, threshold), RESOLUTION)
     return Comparison(
-        study=settings,
+        config=settings,
         table=table,
         evaluation=evaluation,
-        tallies=tallies,
-        contestants=tuple(contestants),
-        differences=differences,
-        classifier_auroc={one.label: evaluation.slices[one.label].auroc for one in contestants if one.judges},
+        accumulators=accumulators,
+        entries=tuple(made),
     )
 
 
@@ -133,7 +137,7 @@ def judged_by(table: Table, *annotators: str) -> Table:
 
 @pytest.fixture(scope="session")
 def slices(phantom: Table) -> Table:
-    """Every third slice of the phantom, of either label, judged by a and b."""
+    """Every third slice of the phantom, of either label, with the masks of a and b."""
     return judged_by(replace(phantom, slices=phantom.slices[::3]), "a", "b")
 
 
@@ -143,13 +147,18 @@ def comparison(slices: Table) -> Comparison:
 
 
 @pytest.fixture(scope="session")
+def examples(comparison: Comparison) -> Examples:
+    return examples_of(comparison)
+
+
+@pytest.fixture(scope="session")
 def make_comparison() -> Callable[..., Comparison]:
     return compare
 
 
 @pytest.fixture(scope="session")
 def make_entry() -> Callable[..., EntrySettings]:
-    return entry
+    return entry_settings
 
 
 @pytest.fixture(scope="session")

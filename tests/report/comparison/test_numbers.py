@@ -3,16 +3,17 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from sklearn.metrics import average_precision_score
 
+from lesionsplit.comparison.result import Comparison
 from lesionsplit.data.masks import read_mask
 from lesionsplit.data.table import Table
 from lesionsplit.evaluation.bootstrap import Estimate
-from lesionsplit.report.comparison.numbers import differences_to_csv, excludes_zero, to_csv
-from lesionsplit.study.comparison import Comparison
+from lesionsplit.report.comparison.cells import Cell
+from lesionsplit.report.comparison.numbers import differences_to_csv, to_csv
+from lesionsplit.report.comparison.tables import spread_cell
 
 
 def rows(text: str) -> list[dict[str, str]]:
@@ -28,7 +29,7 @@ def test_a_number_is_the_evaluations(comparison: Comparison) -> None:
     one = found(
         to_csv(comparison), method="cam", seed="0", annotator="b", measure="average_precision_in_lung", supervised_by=""
     )
-    expected = comparison.evaluation.methods["cam"]["b"].average_precision_in_lung
+    expected = comparison.evaluation.methods["cam"]["b"]["average_precision_in_lung"]
     assert [one["value"], one["low"], one["high"]] == [
         f"{number:.6f}" for number in (expected.value, expected.low, expected.high) if number is not None
     ]
@@ -54,13 +55,13 @@ def test_seeds_are_told_apart(comparison: Comparison) -> None:
         found(text, method="decomposition", seed=seed, annotator="a", measure="average_precision")["value"]
         for seed in ("0", "1")
     )
-    assert first == f"{comparison.evaluation.methods['decomposition']['a'].average_precision.value:.6f}"
-    assert second == f"{comparison.evaluation.methods['decomposition, seed 1']['a'].average_precision.value:.6f}"
+    assert first == f"{comparison.evaluation.methods['decomposition']['a']['average_precision'].value:.6f}"
+    assert second == f"{comparison.evaluation.methods['decomposition, seed 1']['a']['average_precision'].value:.6f}"
 
 
 def test_average_precision_is_scikit_learns(comparison: Comparison, slices: Table) -> None:
     """At the mask's own resolution, which is no grid's: only roughly the same."""
-    (one,) = [one for one in comparison.contestants if one.label == "cam"]
+    (one,) = [one for one in comparison.entries if one.label == "cam"]
     lesion = slices.labelled("lesion")
     scores, truths = [], []
     for row, scored in zip(lesion, one.heat_maps(lesion), strict=True):
@@ -88,10 +89,10 @@ def test_costs_are_empty_where_nothing_was_trained(comparison: Comparison) -> No
 def test_differences_are_those_measured(comparison: Comparison) -> None:
     text = differences_to_csv(comparison)
     one = found(text, method="cam", annotator="a and b", measure="average_precision")
-    expected = comparison.differences["cam"].against["a and b"].average_precision
+    expected = comparison.differences["cam"].against["a and b"]["average_precision"]
     assert one["value"] == f"{expected.value:.6f}"
     assert one["reference"] == "decomposition"
-    assert one["interval_excludes_0"] == ("yes" if excludes_zero(expected) else "no")
+    assert one["interval_excludes_0"] == ("yes" if expected.excludes_zero else "no")
     assert not [row for row in rows(text) if row["value"] == ""]
     assert {row["method"] for row in rows(text) if row["seed"] == "1"} == {"decomposition"}
 
@@ -108,8 +109,17 @@ def test_differences_are_those_measured(comparison: Comparison) -> None:
     ],
 )
 def test_whether_an_interval_excludes_0(estimate: Estimate, expected: bool | None) -> None:
-    assert excludes_zero(estimate) is expected
+    assert estimate.excludes_zero is expected
 
 
-def test_no_difference_is_a_header_alone(comparison: Comparison, make_entry: Callable[..., object]) -> None:
-    assert differences_to_csv(replace(comparison, differences={})).count("\n") == 1
+def test_no_difference_is_a_header_alone(
+    slices: Table, make_comparison: Callable[..., Comparison], make_entry: Callable[..., object]
+) -> None:
+    alone = make_comparison(slices, (make_entry("cam"),), reference="cam", seeds=False)
+    assert differences_to_csv(alone).count("\n") == 1
+
+
+def test_the_spread_over_seeds() -> None:
+    assert spread_cell([0.41, None, 0.47, 0.44]) == Cell("0.440", "0.410 to 0.470")
+    assert spread_cell([0.5]) == Cell("0.500", "0.500 to 0.500")
+    assert spread_cell([None]) == Cell()

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from lesionsplit.comparison.examples import Examples, examples_of
+from lesionsplit.comparison.result import Comparison
 from lesionsplit.data.table import Table
 from lesionsplit.evaluation.bootstrap import Estimate
 from lesionsplit.report.comparison import paper, plots, report
 from lesionsplit.report.comparison.names import shown_name, styles
 from lesionsplit.report.comparison.report import write_comparison
 from lesionsplit.report.comparison.unbiased import drops, sentences
-from lesionsplit.study.comparison import Comparison
 
 Make = Callable[..., Comparison]
 
@@ -62,6 +63,10 @@ def read(folder: Path, name: str = "report.html") -> Page:
     return Page((folder / name).read_text("utf-8"))
 
 
+def write(folder: Path, comparison: Comparison) -> list[Path]:
+    return write_comparison(folder, comparison, examples_of(comparison))
+
+
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without matplotlib."""
@@ -69,9 +74,9 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, comparison: Comparison) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, comparison: Comparison, examples: Examples) -> Path:
     folder = tmp_path_factory.mktemp("out") / "comparison"
-    written = write_comparison(folder, comparison)
+    written = write_comparison(folder, comparison, examples)
     assert sorted(written) == sorted(folder.iterdir())  # nothing half written is left either
     return folder
 
@@ -119,11 +124,11 @@ def test_numbers_on_the_page_are_the_evaluations(folder: Path, comparison: Compa
     start = [row[0] for row in table].index("against annotator b")
     (row,) = [row for row in table[start:] if row[0] == "opening"][:1]
     expected = comparison.evaluation.methods["opening"]["b"]
-    for cell, estimate in ((row[1], expected.average_precision), (row[6], expected.dice_stored)):
+    for cell, estimate in ((row[1], expected["average_precision"]), (row[6], expected["dice_stored"])):
         assert cell == f"{estimate.value:.3f} [{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
-def test_a_picture_for_each_method_and_slice(folder: Path) -> None:
+def test_a_tile_for_each_method_and_slice(folder: Path) -> None:
     methods, ablations = (table for table in read(folder).tables if table[0][0].startswith("outlined by"))
     assert [len(row) for row in methods] == [7] * 4
     assert [len(row) for row in ablations] == [4] * 4
@@ -134,8 +139,8 @@ def test_names_are_escaped(
     slices: Table, make_comparison: Make, make_entry: Callable[..., object], tmp_path: Path
 ) -> None:
     entries = (make_entry("decomposition", note="<b>&amp;"), make_entry("cam"))
-    study = {"title": "<script>alert(1)</script> & co", "examples": 1}
-    write_comparison(tmp_path, make_comparison(slices, entries, study=study, seeds=False))
+    config = {"title": "<script>alert(1)</script> & co", "examples": 1}
+    write(tmp_path, make_comparison(slices, entries, config=config, seeds=False))
     text = (tmp_path / "report.html").read_text()
     assert "<script>" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; co" in text
@@ -150,7 +155,7 @@ def test_one_annotator_and_two_methods(
     tmp_path: Path,
 ) -> None:
     entries = (make_entry("decomposition"), make_entry("opening", untrained="opening"))
-    write_comparison(tmp_path, make_comparison(only_judged_by(slices, "b"), entries, seeds=False))
+    write(tmp_path, make_comparison(only_judged_by(slices, "b"), entries, seeds=False))
     page = read(tmp_path)
     assert report.NO_ABLATIONS in page.words
     assert report.ONE_SEED in page.words
@@ -159,13 +164,13 @@ def test_one_annotator_and_two_methods(
     assert not (tmp_path / "figure-4-curves.svg").exists()
     assert "upper bound: masks" not in page.words
     assert "BL" in read(tmp_path, "paper.html").words
-    assert "not in this study" in read(tmp_path, "paper.html").words
+    assert "not in this comparison" in read(tmp_path, "paper.html").words
 
 
 def test_the_reference_alone(
     slices: Table, make_comparison: Make, make_entry: Callable[..., object], tmp_path: Path
 ) -> None:
-    write_comparison(tmp_path, make_comparison(slices, (make_entry("cam"),), reference="cam", seeds=False))
+    write(tmp_path, make_comparison(slices, (make_entry("cam"),), reference="cam", seeds=False))
     assert report.NO_DIFFERENCES in read(tmp_path).words
     assert not (tmp_path / "differences.png").exists()
     assert (tmp_path / "differences.csv").read_text().count("\n") == 1
@@ -176,16 +181,16 @@ def test_without_normal_slices(
     slices: Table, make_comparison: Make, make_entry: Callable[..., object], tmp_path: Path
 ) -> None:
     entries = (make_entry("decomposition"), make_entry("supervised-a"))
-    write_comparison(tmp_path, make_comparison(slices.labelled("lesion"), entries, threshold=None, seeds=False))
+    write(tmp_path, make_comparison(slices.labelled("lesion"), entries, threshold=None, seeds=False))
     page = read(tmp_path)
-    assert "Left out, for there is nothing to measure it on: Dice, stored threshold." in page.words
-    assert "No last column: no threshold is stored" in page.words
-    assert "normal lung fired, %" not in [cell for table in page.tables for cell in table[0]]
+    assert "Not measured on this data: Dice, stored threshold." in page.words
+    assert "No last column: there is no stored threshold" in page.words
+    assert "false positive fraction of normal lung" not in [cell for table in page.tables for cell in table[0]]
 
 
 def test_without_masks(slices: Table, make_comparison: Make, make_entry: Callable[..., object], tmp_path: Path) -> None:
     entries = (make_entry("decomposition"), make_entry("cam"), make_entry("no-critic", figure="ablations"))
-    write_comparison(tmp_path, make_comparison(slices.without_masks(), entries, seeds=False))
+    write(tmp_path, make_comparison(slices.without_masks(), entries, seeds=False))
     page = read(tmp_path)
     assert report.NO_MASKS in page.words
     assert not list(tmp_path.glob("*.svg"))
@@ -195,7 +200,7 @@ def test_without_masks(slices: Table, make_comparison: Make, make_entry: Callabl
 
 @pytest.mark.usefixtures("undrawn")
 def test_without_matplotlib(comparison: Comparison, tmp_path: Path) -> None:
-    written = write_comparison(tmp_path, comparison)
+    written = write(tmp_path, comparison)
     assert plots.WITHOUT in read(tmp_path).words
     assert {path.name for path in written if path.suffix in (".png", ".svg")} == {
         "figure-2-slices.png",
@@ -230,21 +235,21 @@ def test_the_papers_numbers_are_as_printed() -> None:
 
 
 def test_sentences_follow_the_intervals(comparison: Comparison) -> None:
-    """What is said turns with the numbers."""
+    """The sentences depend on the numbers."""
     found = drops(comparison)
     assert [(drop.one.label, drop.other) for drop in found] == [("supervised-a", "b"), ("supervised-b", "a")]
 
     def about(estimate: Estimate) -> str:
         return sentences(comparison, [replace(found[0], beside=estimate)])[0]
 
-    assert "it leans towards its own" in about(Estimate(0.1, 0.05, 0.15))
-    assert "it leans towards the other" in about(Estimate(-0.1, -0.15, -0.05))
-    assert "no leaning is shown, and none is ruled out" in about(Estimate(0.1, -0.05, 0.15))
-    assert "nothing follows" in about(Estimate(0.1))
+    assert "it favours its own annotator" in about(Estimate(0.1, 0.05, 0.15))
+    assert "it favours the other annotator" in about(Estimate(-0.1, -0.15, -0.05))
+    assert "no bias is shown, and a bias within the interval is not excluded" in about(Estimate(0.1, -0.05, 0.15))
+    assert "no conclusion" in about(Estimate(0.1))
     assert about(Estimate(0.1, 0.05, 0.15)) == (
-        "supervised-a (upper bound: masks of a): average precision against its own annotator less against another, "
-        "less the same of decomposition, which saw no mask: +0.100 [+0.050, +0.150] for b (it leans towards its own "
-        "more than decomposition does)."
+        "supervised-a (upper bound: masks of a): average precision against its own annotator less that against "
+        "another, less the same of decomposition, which was trained without masks: +0.100 [+0.050, +0.150] for b (it "
+        "favours its own annotator more than decomposition)."
     )
     assert "once" not in sentences(comparison, found)[-1]  # the reference has two seeds
 
@@ -255,6 +260,6 @@ def test_a_row_is_labelled_where_the_reference_itself_saw_masks(
     entries = (make_entry("supervised-a"), make_entry("supervised-b"))
     comparison = make_comparison(slices, entries, reference="supervised-a", seeds=False)
     said = sentences(comparison, drops(comparison))
-    assert not any("which saw no mask" in one for one in said)
-    assert not any(one.startswith("Judged by") for one in said)
+    assert not any("which was trained without masks" in one for one in said)
+    assert not any(one.startswith("Against annotator") for one in said)
     assert "each entry was trained once" in said[-1]

@@ -1,1 +1,1 @@
-"""The report of a study: every method side by side in figures, pictures, tables and two pages."""
+"""The report of a comparison: all methods side by side in figures, tiles, tables and two pages."""

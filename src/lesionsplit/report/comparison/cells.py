@@ -1,18 +1,20 @@
-"""Cells, rows and tables, whichever way they are written: words, arranged once."""
+"""Cells, rows and tables, independent of the format in which they are written."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
+from typing import TypeAlias
 
-from lesionsplit.evaluation.bootstrap import Estimate
+from lesionsplit.comparison.result import Comparison, Entry
+from lesionsplit.evaluation.bootstrap import Estimate, Estimates
 from lesionsplit.report.comparison.names import is_upper_bound, shown_name
-from lesionsplit.report.comparison.numbers import excludes_zero
-from lesionsplit.report.tables import MISSING
-from lesionsplit.study.comparison import Comparison, Contestant
 
-PERCENT = {"share_of_lung_fired"}
-"""Measures that are told in hundredths."""
+MISSING = "-"
+
+DIGITS = {"false_positive_fraction": 4, "error_of_slice": 4, "error_of_healthy": 4}
+"""Decimals of measures that are close to 0; others have three."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,87 +23,79 @@ class Cell:
 
     text: str = MISSING
     more: str = ""
-    """Its interval, or what else stands smaller below it."""
+    """The interval, or other small text below the number."""
 
     mark: bool = False
-    """Whether it is to stand out."""
+    """Whether it is bold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """An entry's numbers, or chance's, or an annotator's."""
+    """The numbers of an entry, of chance or of an annotator."""
 
     name: str
-    cells: tuple[Cell, ...]
+    cells: Sequence[Cell]
     upper_bound: bool = False
     reference: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
-    """Rows that belong together, such as all against one annotator."""
-
-    heading: str
-    """Empty where there is one block only."""
-
-    rows: tuple[Row, ...]
+Blocks: TypeAlias = Mapping[str, Sequence[Row]]
+"""By heading, rows that belong together, such as all rows against one annotator; no heading for a single block."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumberTable:
-    """A table; no row, and no column but the names', is without any number."""
+    """A table; every row and every column has a number, except for the column of names."""
 
     key: str
     """For links to it."""
 
     caption: str
-    columns: tuple[str, ...]
-    blocks: tuple[Block, ...]
-    notes: tuple[str, ...] = ()
+    columns: Sequence[str]
+    blocks: Blocks
+    notes: Sequence[str] = ()
     numeric: bool = True
 
 
-def row_of(comparison: Comparison, one: Contestant, cells: tuple[Cell, ...]) -> Row:
+def row_of(comparison: Comparison, one: Entry, cells: Sequence[Cell]) -> Row:
     """A row under the entry's name, labelled where it is an upper bound."""
     reference = one.label == comparison.reference
     return Row(name=shown_name(one), cells=cells, upper_bound=is_upper_bound(one), reference=reference)
 
 
-def cells_of(numbers: Mapping[str, Estimate], names: Iterable[str]) -> tuple[Cell, ...]:
-    """A cell for each measure; a dash for one that there is not."""
-    return tuple(estimate_cell(numbers.get(name), percent=name in PERCENT) for name in names)
+def cells_of(numbers: Estimates, names: Iterable[str]) -> list[Cell]:
+    """A cell for each measure; a dash for a missing one."""
+    return [estimate_cell(numbers.get(name), DIGITS.get(name, 3)) for name in names]
 
 
-def estimate_cell(estimate: Estimate | None, *, percent: bool = False) -> Cell:
-    """A value over its interval."""
+def estimate_cell(estimate: Estimate | None, digits: int = 3) -> Cell:
+    """A value and below it its interval, ``[0.46, 0.71]``, with one decimal less."""
     if estimate is None or estimate.value is None:
         return Cell()
-    scale, digits = (100, 2) if percent else (1, 3)
-    return Cell(f"{estimate.value * scale:.{digits}f}", interval(estimate, scale=scale))
+    interval = ""
+    if estimate.low is not None and estimate.high is not None:
+        interval = f"[{estimate.low:.{digits - 1}f}, {estimate.high:.{digits - 1}f}]"
+    return Cell(f"{estimate.value:.{digits}f}", interval)
 
 
-def difference_cell(estimate: Estimate, *, percent: bool = False) -> Cell:
-    """The same with its sign, marked where the interval excludes 0."""
+def difference_cell(estimate: Estimate, digits: int = 3) -> Cell:
+    """A difference and its interval, ``[+0.012, +0.071]``; bold where the interval excludes 0."""
     if estimate.value is None:
         return Cell()
-    scale, digits = (100, 2) if percent else (1, 3)
-    text = signed(estimate.value * scale, digits)
-    return Cell(text, interval(estimate, scale=scale, plus=True), mark=excludes_zero(estimate) is True)
+    interval = ""
+    if estimate.low is not None and estimate.high is not None:
+        interval = f"[{signed(estimate.low, digits)}, {signed(estimate.high, digits)}]"
+    return Cell(signed(estimate.value, digits), interval, mark=estimate.excludes_zero is True)
 
 
-def interval(estimate: Estimate, *, scale: float = 1, plus: bool = False) -> str:
-    """``[0.46, 0.71]``; nothing where there is none."""
-    if estimate.low is None or estimate.high is None:
-        return ""
-    low, high = (number * scale for number in (estimate.low, estimate.high))
-    if plus:  # so fine that what excludes 0 is seen to
-        digits = 3 if scale == 1 else 2
-        return f"[{signed(low, digits)}, {signed(high, digits)}]"
-    return f"[{low:.2f}, {high:.2f}]"
+def difference_words(estimate: Estimate) -> str:
+    """A difference with its interval in a sentence."""
+    cell = difference_cell(estimate)
+    return f"{cell.text} {cell.more}".rstrip()
 
 
 def signed(number: float, digits: int) -> str:
-    """``+0.12``, ``−0.12``; no sign before what rounds to 0."""
+    """``+0.12``, ``−0.12``; no sign where the number is rounded to 0."""
     text = f"{number:+.{digits}f}"
     return text[1:] if not float(text) else text.replace("-", "−")
 
@@ -119,28 +113,26 @@ def grouped(count: int) -> str:
 
 
 def compact(
-    key: str, caption: str, columns: tuple[str, ...], blocks: Sequence[Block], *, say_left: bool = True
+    key: str, caption: str, columns: Iterable[str], blocks: Blocks, *, name_left: bool = True
 ) -> NumberTable | None:
-    """Without rows and columns that have no number anywhere, which are named below it if ``say_left``."""
+    """A table without the rows and columns that have no number; a note names these columns if ``name_left``."""
 
-    def known(row: Row) -> bool:
-        return any(cell.text != MISSING for cell in row.cells)
+    def known(cells: Iterable[Cell]) -> bool:
+        return any(cell.text != MISSING for cell in cells)
 
-    kept = [replace(block, rows=tuple(filter(known, block.rows))) for block in blocks]
-    kept = [block for block in kept if block.rows]
-    rows = [row for block in kept for row in block.rows]
-    if not rows:
+    kept = {heading: [row for row in rows if known(row.cells)] for heading, rows in blocks.items()}
+    kept = {heading: rows for heading, rows in kept.items() if rows}
+    if not kept:
         return None
-    places = [at for at in range(len(columns)) if any(row.cells[at].text != MISSING for row in rows)]
-    left = [name for at, name in enumerate(columns) if at not in places]
-
-    def narrow(row: Row) -> Row:
-        return replace(row, cells=tuple(row.cells[at] for at in places))
-
+    filled = [known(cells) for cells in zip(*(row.cells for rows in kept.values() for row in rows), strict=True)]
+    left = [name for name, has in zip(columns, filled, strict=True) if not has]
     return NumberTable(
         key=key,
         caption=caption,
-        columns=tuple(columns[at] for at in places),
-        blocks=tuple(replace(block, rows=tuple(map(narrow, block.rows))) for block in kept),
-        notes=(f"Left out, for there is nothing to measure it on: {', '.join(left)}.",) if left and say_left else (),
+        columns=list(compress(columns, filled)),
+        blocks={
+            heading: [replace(row, cells=list(compress(row.cells, filled))) for row in rows]
+            for heading, rows in kept.items()
+        },
+        notes=[f"Not measured on this data: {', '.join(left)}."] if left and name_left else [],
     )

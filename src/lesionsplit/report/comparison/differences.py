@@ -1,93 +1,93 @@
-"""What is better than what: the paired differences as tables and in words."""
+"""The paired differences to the reference, as tables and in words."""
 
 from __future__ import annotations
 
-from lesionsplit.evaluation.bootstrap import Estimate
-from lesionsplit.report.comparison.cells import Block, NumberTable, compact, difference_cell, interval, row_of, signed
-from lesionsplit.report.comparison.names import judge_words, judges, shown_name
-from lesionsplit.report.comparison.numbers import excludes_zero, fields
-from lesionsplit.report.comparison.tables import AGAINST
-from lesionsplit.study.comparison import Comparison, Contestant
+from lesionsplit.comparison.result import Comparison, Entry
+from lesionsplit.evaluation import differences
+from lesionsplit.evaluation.bootstrap import Estimates
+from lesionsplit.report.comparison.cells import (
+    DIGITS,
+    NumberTable,
+    compact,
+    difference_cell,
+    difference_words,
+    row_of,
+)
+from lesionsplit.report.comparison.names import judge_words, shown_name
+from lesionsplit.report.comparison.tables import AGAINST, SLICES
 
-MEASURES = tuple(name for name in AGAINST if name != "dice_fixed")
-ON_SLICES = {"share_of_lung_fired": "normal lung fired, percentage points", "auroc": "AUROC of slices"}
 MARKED = "Bold: the interval excludes 0."
 
-ABOVE = "Interval above 0, so the entry has more"
-BELOW = "Interval below 0, so the entry has less"
-BOTH = "Interval includes 0, so these slices do not tell which has more"
-UNKNOWN = "No interval, for there are too few series"
-READINGS = (ABOVE, BELOW, BOTH, UNKNOWN)
+VERDICTS = {
+    1: "Interval above 0, so the entry is higher",
+    -1: "Interval below 0, so the entry is lower",
+    0: "Interval includes 0, so these slices do not show a difference",
+    None: "No interval, because there are too few series",
+}
+"""By the side of 0 on which the interval lies."""
 
 
 def differences_table(comparison: Comparison, *, agreed: bool = False) -> NumberTable | None:
     """Each entry less the reference, against each annotator; None where there is nothing to compare.
 
     Args:
-        comparison: whose differences they are.
-        agreed: against what two annotators agree on, instead.
+        comparison: the comparison.
+        agreed: on the pixels on which two annotators agree, instead.
     """
-    evaluation, blocks = comparison.evaluation, []
+    evaluation, names = comparison.evaluation, [name for name in AGAINST if name in differences.AGAINST]
+    blocks = {}
     for judge in evaluation.agreed if agreed else evaluation.chance:
-        rows = []
-        for one in compared(comparison):
-            numbers = dict(fields(comparison.differences[one.label].against[judge]))
-            rows.append(row_of(comparison, one, tuple(difference_cell(numbers[name]) for name in MEASURES)))
-        blocks.append(Block(heading=judge_words(evaluation, judge), rows=tuple(rows)))
+        found = [(one, comparison.differences[one.label].against[judge]) for one in compared(comparison)]
+        blocks[judge_words(evaluation, judge)] = [
+            row_of(comparison, one, [difference_cell(numbers[name]) for name in names]) for one, numbers in found
+        ]
     against = "where annotators agree" if agreed else "against annotators"
-    caption = f"Entry less {reference_name(comparison)}, {against}; above 0, the entry has more. {MARKED}"
+    caption = f"Entry less {reference_name(comparison)}, {against}; above 0, the entry is higher. {MARKED}"
     key = "differences-agreed" if agreed else "differences"
-    return compact(key, caption, tuple(AGAINST[name] for name in MEASURES), blocks, say_left=not agreed)
+    return compact(key, caption, [AGAINST[name] for name in names], blocks, name_left=not agreed)
 
 
 def slices_differences_table(comparison: Comparison) -> NumberTable | None:
-    """The same on slices as a whole."""
+    """The same on whole slices."""
     rows = []
     for one in compared(comparison):
-        numbers = dict(fields(comparison.differences[one.label].slices))
-        cells = tuple(difference_cell(numbers[name], percent=name == "share_of_lung_fired") for name in ON_SLICES)
+        numbers = comparison.differences[one.label].slices
+        cells = [difference_cell(numbers[name], DIGITS.get(name, 3)) for name in differences.ON_SLICES]
         rows.append(row_of(comparison, one, cells))
-    caption = f"Entry less {reference_name(comparison)}, on slices as a whole. {MARKED}"
-    blocks = [Block(heading="", rows=tuple(rows))]
-    return compact("differences-slices", caption, tuple(ON_SLICES.values()), blocks)
+    caption = f"Entry less {reference_name(comparison)}, on whole slices. {MARKED}"
+    return compact("differences-slices", caption, [SLICES[name] for name in differences.ON_SLICES], {"": rows})
 
 
-def compared(comparison: Comparison) -> list[Contestant]:
-    """The entries that have a difference to the reference, first seeds, in the study's order."""
+def compared(comparison: Comparison) -> list[Entry]:
+    """First seeds of the entries that have a difference to the reference, in the comparison's order."""
     return [one for one in comparison.shown() if one.label in comparison.differences]
 
 
-def precision_differences(comparison: Comparison, judge: str) -> dict[str, Estimate]:
-    """By label, of `compared`: the difference of pooled average precision; without those that have none."""
+def precision_differences(comparison: Comparison, judge: str) -> Estimates:
+    """By label, of `compared`: the difference of pooled average precision, where it is known."""
     found = {
-        one.label: comparison.differences[one.label].against[judge].average_precision for one in compared(comparison)
+        one.label: comparison.differences[one.label].against[judge]["average_precision"] for one in compared(comparison)
     }
     return {label: estimate for label, estimate in found.items() if estimate.value is not None}
 
 
 def verdicts(comparison: Comparison) -> list[str]:
-    """A sentence for each judge: whose interval of average precision lies above 0, below, and on both sides."""
+    """A sentence for each judge: the entries whose interval of average precision is above 0, below 0, or includes 0."""
     sentences = []
     names = {one.label: shown_name(one) for one in comparison.shown()}
-    for judge in judges(comparison.evaluation):
-        groups: dict[str, list[str]] = {words: [] for words in READINGS}
+    for judge in comparison.evaluation.judges:
+        groups: dict[int | None, list[str]] = {side: [] for side in VERDICTS}
         for label, estimate in precision_differences(comparison, judge).items():
-            said = f"{names[label]} {signed(estimate.value or 0.0, 3)} {interval(estimate, plus=True)}".rstrip()
-            groups[_reading(estimate)].append(said)
-        parts = [f"{words}: {'; '.join(group)}." for words, group in groups.items() if group]
+            away, value = estimate.excludes_zero, estimate.value or 0.0
+            side = None if away is None else away * (1 if value > 0 else -1)
+            groups[side].append(f"{names[label]} {difference_words(estimate)}")
+        parts = [f"{VERDICTS[side]}: {'; '.join(group)}." for side, group in groups.items() if group]
         if parts:
             start = f"Average precision {judge_words(comparison.evaluation, judge)}, less {reference_name(comparison)}"
             sentences.append(" ".join([f"{start}.", *parts]))
     return sentences
 
 
-def _reading(estimate: Estimate) -> str:
-    away = excludes_zero(estimate)
-    if away is None:
-        return UNKNOWN
-    return BOTH if not away else ABOVE if (estimate.value or 0.0) > 0 else BELOW
-
-
 def reference_name(comparison: Comparison) -> str:
-    """The reference as tables call it."""
-    return next(shown_name(one) for one in comparison.contestants if one.label == comparison.reference)
+    """The reference's name in tables."""
+    return next(shown_name(one) for one in comparison.entries if one.label == comparison.reference)

@@ -3,57 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from lesionsplit.comparison.result import Comparison
 from lesionsplit.evaluation.bootstrap import Estimate
+from lesionsplit.evaluation.result import CHANCE
 from lesionsplit.report.comparison.differences import compared, precision_differences, reference_name
-from lesionsplit.report.comparison.names import COLOURS, MARKERS, Style, judge_words, judges, styles
-from lesionsplit.report.comparison.numbers import excludes_zero
-from lesionsplit.study.comparison import Comparison
+from lesionsplit.report.comparison.names import COLOURS, MARKERS, Style, judge_words, styles
 
 ROW = 0.17
-"""Inches down, of a dot with its interval."""
+"""Height in inches of a dot with its interval."""
 
 
-def unbiased_figure(comparison: Comparison, *, narrow: bool = False) -> Figure:
-    """Average precision of every entry against each annotator, and where two agree, with intervals.
+def unbiased_figure(comparison: Comparison, *, stacked: bool = False) -> Figure:
+    """Average precision of every entry against each annotator, and where two annotators agree, with intervals.
 
     Args:
         comparison: with at least one annotator.
-        narrow: for a narrow screen.
+        stacked: for a narrow screen.
     """
     shown, evaluation = comparison.shown(), comparison.evaluation
-    known, found = styles(comparison), judges(evaluation)
-    figure = Figure(figsize=(4.8 if narrow else 8.2, ROW * (len(found) + 0.8) * len(shown) + 1.7), layout="constrained")
+    known, found = styles(comparison), evaluation.judges
+    figure = Figure(
+        figsize=(4.8 if stacked else 8.2, ROW * (len(found) + 0.8) * len(shown) + 1.7), layout="constrained"
+    )
     axes = figure.subplots()
     handles = []
     for number, judge in enumerate(found):
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-        agreed = evaluation.agreed.get(judge, {})
         for place, one in enumerate(shown):
-            numbers = agreed[one.label] if agreed else evaluation.methods[one.label][judge]
-            _dot(axes, numbers.average_precision, _height(place, number, len(found)), known[one.label], colour, marker)
-        chance = (agreed["chance"] if agreed else evaluation.chance[judge]).average_precision.value
+            estimate = evaluation.against(one.label, judge)["average_precision"]
+            style = replace(known[one.label], colour=colour, marker=marker)
+            height = place + (number - (len(found) - 1) / 2) / (
+                len(found) + 0.8
+            )  # in its entry's row, from the top down
+            _dot(axes, estimate, height, style)
+        chance = evaluation.against(CHANCE, judge)["average_precision"].value
         words = judge_words(evaluation, judge) + ("" if chance is None else f" (chance {chance:.3f})")
         handles.append(Line2D([], [], color=colour, marker=marker, label=words))
     _rows(axes, [known[one.label] for one in shown])
     axes.set(xlabel="average precision, pooled, whole image;\n95 % interval over series", xlim=(0, 1))
     bounds = Line2D([], [], color="0.4", linestyle="--", label="supervised upper bound")
     handles += [bounds] if any(known[one.label].upper_bound for one in shown) else []
-    figure.legend(handles=handles, loc="outside lower center", fontsize=8, ncols=1 if narrow else 2, frameon=False)
+    figure.legend(handles=handles, loc="outside lower center", fontsize=8, ncols=1 if stacked else 2, frameon=False)
     facts = evaluation.conventions
     axes.set_title(f"{facts['data']}, split {facts['split']}, {facts['lesion slices']} lesion slices", size=9)
     return figure
 
 
 def differences_figure(comparison: Comparison, *, stacked: bool = False) -> Figure:
-    """Average precision less the reference's, by judge; filled where the interval excludes 0."""
+    """Average precision less that of the reference, by judge; filled where the interval excludes 0."""
     shown, known = compared(comparison), styles(comparison)
-    found = [judge for judge in judges(comparison.evaluation) if precision_differences(comparison, judge)]
+    found = [judge for judge in comparison.evaluation.judges if precision_differences(comparison, judge)]
     rows, columns = (len(found), 1) if stacked else (1, len(found))
     down = (2 * ROW * len(shown) + 1.0) * rows + 0.8
     figure = Figure(figsize=(4.8 if stacked else 3.0 + 3.1 * columns, down), layout="constrained")
@@ -63,8 +69,7 @@ def differences_figure(comparison: Comparison, *, stacked: bool = False) -> Figu
         for place, one in enumerate(shown):
             if one.label in estimates:
                 style, estimate = known[one.label], estimates[one.label]
-                hollow = excludes_zero(estimate) is not True
-                _dot(panel, estimate, place, style, style.colour, style.marker, hollow=hollow)
+                _dot(panel, estimate, place, style, hollow=estimate.excludes_zero is not True)
         panel.axvline(0, color="black", linewidth=1)
         panel.set_title(judge_words(comparison.evaluation, judge), size=10)
         _rows(panel, [known[one.label] for one in shown], names=stacked or panel is panels[0])
@@ -79,28 +84,20 @@ def differences_figure(comparison: Comparison, *, stacked: bool = False) -> Figu
     return figure
 
 
-def _height(place: int, number: int, count: int) -> float:
-    """Where the dot of a judge is within its entry's row, from the top down."""
-    return place + (number - (count - 1) / 2) / (count + 0.8)
-
-
-def _dot(
-    axes: Axes, estimate: Estimate, height: float, style: Style, colour: str, marker: str, *, hollow: bool = False
-) -> None:
+def _dot(axes: Axes, estimate: Estimate, height: float, style: Style, *, hollow: bool = False) -> None:
     if estimate.value is None:
         return
     if estimate.low is not None and estimate.high is not None:
         line = "--" if style.upper_bound else "-"
-        axes.plot([estimate.low, estimate.high], [height] * 2, color=colour, linestyle=line, linewidth=1.5)
+        axes.plot([estimate.low, estimate.high], [height] * 2, color=style.colour, linestyle=line, linewidth=1.5)
     size = 8 if style.width > 2 else 6.5
-    axes.plot(
-        estimate.value, height, marker, color=colour, markerfacecolor="white" if hollow else colour, markersize=size
-    )
+    face = "white" if hollow else style.colour
+    axes.plot(estimate.value, height, style.marker, color=style.colour, markerfacecolor=face, markersize=size)
 
 
 def _rows(axes: Axes, shown: Sequence[Style], *, names: bool = True) -> None:
-    """Entries from the top down, a line between two of them; the reference's name bold, an upper bound's slanted."""
-    axes.set_yticks(range(len(shown)), [_wrapped(style) for style in shown])
+    """Rows of entries from the top down; the reference's name is bold, names of upper bounds are slanted."""
+    axes.set_yticks(range(len(shown)), [style.name.replace(" (upper", "\n(upper") for style in shown])
     axes.tick_params(axis="y", length=0, labelleft=names, labelsize=8)
     axes.set_ylim(len(shown) - 0.5, -0.5)
     labels = axes.get_yticklabels() if names else []
@@ -111,7 +108,3 @@ def _rows(axes: Axes, shown: Sequence[Style], *, names: bool = True) -> None:
         axes.axhline(place - 0.5, color="0.88", linewidth=0.8)
     axes.grid(axis="x", color="0.92", linewidth=0.8)
     axes.set_axisbelow(True)
-
-
-def _wrapped(style: Style) -> str:
-    return style.name.replace(" (upper", "\n(upper")

@@ -1,44 +1,44 @@
-"""By which names and colours entries appear in all figures and tables of a report."""
+"""Names, colours and markers of entries in all figures and tables of a report."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lesionsplit.evaluation.protocol import Evaluation
-from lesionsplit.study.comparison import Comparison, Contestant
+from lesionsplit.comparison.result import Comparison, Entry
+from lesionsplit.evaluation.result import Evaluation
 
-# Okabe and Ito's colours, told apart in any kind of colour blindness; yellow is too faint on white, so there are seven
+# Okabe and Ito's colours, which are distinct in any kind of colour blindness, without yellow, which is faint on white
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5A5A5A")
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "d", "p")
-"""As many as colours do not divide, so that the same pair comes back only after 84 entries."""
+"""Twelve, so that with seven colours the same pair is repeated only after 84 entries."""
 
 SEES_MASKS = "--"
 NOT_TRAINED = "-."
 SEES_LABELS = "-"
 
 LINES = ("solid: no masks; dash-dotted: no training;", "dashed: supervised upper bound")
-"""What the kind of a line says, in two lines for legends."""
+"""Meaning of the line styles, in two lines for legends."""
 
 
-def is_upper_bound(one: Contestant) -> bool:
-    """Whether it was trained on masks: what comes of that is a bound, not a rival."""
+def is_upper_bound(one: Entry) -> bool:
+    """Whether it was trained on masks, which makes it an upper bound for weak supervision."""
     return one.annotator is not None
 
 
-def bound_suffix(one: Contestant) -> str:
-    """What stands behind the name of an upper bound wherever it appears; nothing behind others'."""
+def bound_suffix(one: Entry) -> str:
+    """Suffix to the name of an upper bound; empty for others."""
     return f" (upper bound: masks of {one.annotator})" if is_upper_bound(one) else ""
 
 
-def shown_name(one: Contestant) -> str:
-    """The label, and what says that it is an upper bound."""
+def shown_name(one: Entry) -> str:
+    """The label, with a suffix for upper bounds."""
     return one.label + bound_suffix(one)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
-    """How an entry is drawn in every figure."""
+    """Appearance of an entry in every figure."""
 
     name: str
     """As `shown_name`."""
@@ -46,17 +46,17 @@ class Style:
     colour: str
     marker: str
     line: str
-    """By what it was told: `SEES_LABELS`, `NOT_TRAINED` or `SEES_MASKS`."""
+    """By supervision: `SEES_LABELS`, `NOT_TRAINED` or `SEES_MASKS`."""
 
     width: float
     upper_bound: bool
 
 
 def styles(comparison: Comparison) -> dict[str, Style]:
-    """By label: of each entry's first seed, in the study's order; the reference is drawn thick."""
+    """Style of each entry's first seed by label, in the comparison's order; the reference has a thick line."""
     found = {}
     for number, one in enumerate(comparison.shown()):
-        untrained = one.entry.untrained is not None
+        untrained = one.settings.untrained is not None
         found[one.label] = Style(
             name=shown_name(one),
             colour=COLOURS[number % len(COLOURS)],
@@ -66,11 +66,6 @@ def styles(comparison: Comparison) -> dict[str, Style]:
             upper_bound=is_upper_bound(one),
         )
     return found
-
-
-def judges(evaluation: Evaluation) -> list[str]:
-    """Who heat maps are judged by: the annotators, then the pair of what two of them agree on, if there is one."""
-    return [*evaluation.chance, *evaluation.agreed]
 
 
 def judge_words(evaluation: Evaluation, judge: str) -> str:

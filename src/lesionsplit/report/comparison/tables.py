@@ -1,13 +1,17 @@
-"""The tables of numbers: against annotators, on slices, over seeds, and what each entry takes."""
+"""The tables of numbers: against annotators, on slices, over seeds, and costs."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
-from lesionsplit.evaluation.differences import Spread, spread
-from lesionsplit.evaluation.tally import FIXED_THRESHOLD, AgainstAgreed, AgainstAnnotator
+import numpy as np
+
+from lesionsplit.comparison.result import Comparison
+from lesionsplit.evaluation import healthy
+from lesionsplit.evaluation.result import BETWEEN_ANNOTATORS, FIXED_THRESHOLD, HIGHEST, LOWEST
 from lesionsplit.report.comparison.cells import (
-    Block,
+    MISSING,
     Cell,
     NumberTable,
     Row,
@@ -19,113 +23,151 @@ from lesionsplit.report.comparison.cells import (
     row_of,
 )
 from lesionsplit.report.comparison.names import judge_words, shown_name
-from lesionsplit.report.comparison.numbers import fields
-from lesionsplit.report.tables import MISSING
-from lesionsplit.study.comparison import Comparison
 
 AGAINST = {
     "average_precision": "AP, whole image",
     "average_precision_in_lung": "AP, in lung",
     "average_precision_per_image": "AP, per image",
-    "dice_best": "best Dice (oracle)",
+    "dice_oracle": "best Dice (oracle)",
     "dice_fixed": f"Dice at {FIXED_THRESHOLD}",
     "dice_stored": "Dice, stored threshold",
+    f"dice_lowest_{LOWEST}_to_{HIGHEST}": f"lowest Dice from {LOWEST} to {HIGHEST} / best",
 }
-"""Measures against an annotator, by the evaluation's name."""
+"""Columns of measures against an annotator."""
 
-CHANCE = "chance (share of lesion pixels)"
-CLASSIFIER = "AUROC, the classifier's own"
+CHANCE = "chance (fraction of lesion pixels)"
+CLASSIFIER = "AUROC of the classifier"
 
 SLICES = {
-    "share_of_lung_fired": "normal lung fired, %",
-    "auroc": "AUROC of slices",
-    CLASSIFIER: CLASSIFIER,
+    "false_positive_fraction": "false positive fraction of normal lung",
+    "score_of_normal": "mean score, normal slices",
+    "score_of_lesion": "mean score, lesion slices",
     "specificity": "specificity",
     "sensitivity": "sensitivity",
+    "auroc": "AUROC of slices",
+    CLASSIFIER: CLASSIFIER,
 }
+
+ANNOTATORS = ("Dice", "precision", "recall")
+"""Columns of `BETWEEN_ANNOTATORS`."""
+
+HEALTHY = ("error of the slice", "error of the healthy version", "fraction of slices with a smaller error")
+"""Columns of `healthy.MEASURES`."""
 
 
 def against_table(comparison: Comparison) -> NumberTable | None:
-    """Every entry against every annotator; None where nobody outlined anything."""
-    evaluation, blocks = comparison.evaluation, []
+    """Every entry against every annotator; None without masks."""
+    evaluation, blocks = comparison.evaluation, {}
     for judge, chance in evaluation.chance.items():
-        rows = [Row(name=CHANCE, cells=cells_of(dict(fields(chance)), AGAINST))]
-        for one in comparison.shown():
-            numbers = dict(fields(evaluation.methods[one.label][judge]))
-            rows.append(row_of(comparison, one, cells_of(numbers, AGAINST)))
+        rows = [Row(name=CHANCE, cells=cells_of(chance, AGAINST))]
+        rows += [
+            row_of(comparison, one, cells_of(evaluation.methods[one.label][judge], AGAINST))
+            for one in comparison.shown()
+        ]
         for other, agreement in evaluation.annotators.get(judge, {}).items():
-            # one mask has one Dice, whatever the threshold; it stands where methods are measured as masks too
-            cells = tuple(estimate_cell(agreement.dice) if name == "dice_stored" else Cell() for name in AGAINST)
+            # a mask has one Dice for all thresholds; it is in the column in which methods are masks too
+            cells = [estimate_cell(agreement["dice"]) if name == "dice_stored" else Cell() for name in AGAINST]
             rows.append(Row(name=f"annotator {other}", cells=cells))
-        blocks.append(Block(heading=judge_words(evaluation, judge), rows=tuple(rows)))
-    caption = "Heat maps against what annotators outlined. AP: average precision."
-    return compact("against", caption, tuple(AGAINST.values()), blocks)
+        blocks[judge_words(evaluation, judge)] = rows
+    caption = "Heat maps against the masks of annotators. AP: average precision."
+    return compact("against", caption, AGAINST.values(), blocks)
+
+
+def annotators_table(comparison: Comparison) -> NumberTable | None:
+    """Every annotator's masks against every other annotator's; None with fewer than two annotators."""
+    blocks = {
+        judge_words(comparison.evaluation, judge): [
+            Row(name=f"annotator {other}", cells=cells_of(agreement, BETWEEN_ANNOTATORS))
+            for other, agreement in others.items()
+        ]
+        for judge, others in comparison.evaluation.annotators.items()
+    }
+    return compact("annotators", "Masks of annotators against each other.", ANNOTATORS, blocks)
+
+
+def reliability_table(comparison: Comparison) -> NumberTable | None:
+    """The outlined fraction of pixels by score, for calibration; None without masks."""
+    blocks = {}
+    for judge in comparison.evaluation.chance:
+        rows = []
+        for one in comparison.shown():
+            outlined = comparison.evaluation.reliability[one.label][judge].outlined
+            cells = [Cell() if fraction is None else Cell(f"{fraction:.2f}") for fraction in outlined]
+            rows.append(row_of(comparison, one, cells))
+        blocks[judge_words(comparison.evaluation, judge)] = rows
+    caption = (
+        "Outlined fraction of the pixels in the lungs of lesion slices, by tenth of the scale of scores. A score that "
+        "is the probability of being outlined has about the middle of each tenth."
+    )
+    columns = [f"{tenth / 10:.1f} to {(tenth + 1) / 10:.1f}" for tenth in range(10)]
+    return compact("reliability", caption, columns, blocks)
+
+
+def healthy_table(comparison: Comparison) -> NumberTable | None:
+    """Errors of healthy versions; None where the true healthy slices are not known."""
+    known = comparison.evaluation.healthy
+    rows = [
+        row_of(comparison, one, cells_of(known[one.label], healthy.MEASURES))
+        for one in comparison.shown()
+        if one.label in known
+    ]
+    caption = "Mean |difference| to the true healthy slice in the lungs of lesion slices; 1 is full scale."
+    return compact("healthy", caption, HEALTHY, {"": rows})
 
 
 def slices_table(comparison: Comparison) -> NumberTable | None:
-    """What fires in normal slices, and whether slices can be told apart; None where neither can be measured."""
+    """False positives in normal slices, and the separation of slices; None where neither can be measured."""
     rows = []
     for one in comparison.shown():
-        numbers = dict(fields(comparison.evaluation.slices[one.label]))
+        numbers = dict(comparison.evaluation.slices[one.label])
         if one.label in comparison.classifier_auroc:
             numbers[CLASSIFIER] = comparison.classifier_auroc[one.label]
-        threshold = comparison.tallies[one.label].threshold
+        threshold = comparison.accumulators[one.label].threshold
         stored = Cell() if threshold is None else Cell(f"{threshold:.3f}")
-        rows.append(row_of(comparison, one, (stored, *cells_of(numbers, SLICES))))
-    caption = (
-        "Slices as a whole: what fires where nothing is, and whether slices with lesion are told from normal ones."
-    )
-    return compact("slices", caption, ("stored threshold", *SLICES.values()), [Block(heading="", rows=tuple(rows))])
+        rows.append(row_of(comparison, one, [stored, *cells_of(numbers, SLICES)]))
+    caption = "Whole slices: false positives in normal slices, and lesion slices against normal ones."
+    return compact("slices", caption, ["stored threshold", *SLICES.values()], {"": rows})
 
 
 def costs_table(comparison: Comparison) -> NumberTable:
-    """What each entry is told and what it takes."""
+    """Supervision and cost of each entry."""
     rows = []
     for one in comparison.shown():
         cost = one.cost
-        cells = (
+        cells = [
             Cell(one.supervision),
             Cell(MISSING if cost.training_seconds is None else duration(cost.training_seconds)),
             Cell(MISSING if cost.threads is None else str(cost.threads)),
             Cell(MISSING if cost.slices_seen is None else grouped(cost.slices_seen)),
             Cell(MISSING if cost.parameters is None else grouped(cost.parameters)),
-            Cell(f"{cost.slices_per_second:.3g}"),
-        )
+            Cell(MISSING if cost.slices_per_second is None else f"{cost.slices_per_second:.3g}"),
+        ]
         rows.append(row_of(comparison, one, cells))
-    columns = ("supervision", "training", "threads", "slices seen", "parameters", "slices per second")
     return NumberTable(
         key="costs",
-        caption="What each entry is told, and what it takes.",
-        columns=columns,
-        blocks=(Block(heading="", rows=tuple(rows)),),
-        notes=tuple(f"{shown_name(one)}: {one.entry.note}" for one in comparison.shown() if one.entry.note),
+        caption="Supervision and cost of each entry.",
+        columns=("supervision", "training", "threads", "slices seen", "parameters", "slices per second"),
+        blocks={"": rows},
+        notes=[f"{shown_name(one)}: {one.settings.note}" for one in comparison.shown() if one.settings.note],
         numeric=False,
     )
 
 
 def seeds_table(comparison: Comparison) -> NumberTable | None:
-    """Mean and range over seeds; None where every entry has one only."""
-    evaluation, blocks = comparison.evaluation, []
-    several = [one for one in comparison.shown() if len(comparison.seeds_of(one.entry.name)) > 1]
+    """Mean and range over seeds; None where every entry has only one."""
+    evaluation, blocks = comparison.evaluation, {}
+    several = [one for one in comparison.shown() if len(comparison.seeds_of(one.settings.name)) > 1]
     for judge in evaluation.chance:
         rows = []
         for one in several:
-            labels = [seed.label for seed in comparison.seeds_of(one.entry.name)]
-            found = [dict(fields(judged_by(comparison, label, judge))) for label in labels]
-            spreads = {name: spread(one[name].value for one in found) for name in found[0]}
-            row = row_of(comparison, one, tuple(_spread_cell(spreads.get(name)) for name in AGAINST))
-            rows.append(replace(row, name=f"{row.name}, {len(labels)} seeds"))
-        blocks.append(Block(heading=judge_words(evaluation, judge), rows=tuple(rows)))
-    return compact("seeds", "Mean over seeds, and the lowest to the highest.", tuple(AGAINST.values()), blocks)
+            found = [evaluation.methods[seed.label][judge] for seed in comparison.seeds_of(one.settings.name)]
+            row = row_of(comparison, one, [spread_cell(seed[name].value for seed in found) for name in AGAINST])
+            rows.append(replace(row, name=f"{row.name}, {len(found)} seeds"))
+        blocks[judge_words(evaluation, judge)] = rows
+    return compact("seeds", "Mean over seeds; below it, lowest to highest.", AGAINST.values(), blocks)
 
 
-def judged_by(comparison: Comparison, label: str, judge: str) -> AgainstAnnotator | AgainstAgreed:
-    """An entry's numbers against an annotator, or against what two agree on."""
-    evaluation = comparison.evaluation
-    return evaluation.agreed[judge][label] if judge in evaluation.agreed else evaluation.methods[label][judge]
-
-
-def _spread_cell(found: Spread | None) -> Cell:
-    if found is None or found.mean is None:
-        return Cell()
-    return Cell(f"{found.mean:.3f}", f"{found.min:.3f} to {found.max:.3f}")
+def spread_cell(values: Iterable[float | None]) -> Cell:
+    """Mean and range of the known values."""
+    known = [value for value in values if value is not None]
+    return Cell(f"{np.mean(known):.3f}", f"{min(known):.3f} to {max(known):.3f}") if known else Cell()

@@ -1,1 +1,1 @@
-"""The page: one self-contained HTML file in which a case is looked at and read."""
+"""The report page of a case: one self-contained HTML file."""

@@ -1,4 +1,4 @@
-"""What the page's template is filled with: words, numbers and pictures, all plain data."""
+"""The variables of the page's template, as plain data: text, numbers and images."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lesionsplit.measures.result import Measures, Missing
-from lesionsplit.pictures import heat_tile
+from lesionsplit.measurements.result import Measurements, Missing
 from lesionsplit.report.page.embed import Embedded
-from lesionsplit.report.page.figures import figures, said
-from lesionsplit.report.page.numbers import groups, lesions
-from lesionsplit.report.page.slices import OUTLINE, SlicePictures
-from lesionsplit.report.page.survey import Survey
+from lesionsplit.report.page.numbers import figures, tables, with_unit
+from lesionsplit.report.page.slices import OUTLINE, SliceImages
+from lesionsplit.report.page.summary import Survey
 from lesionsplit.report.page.window import SOFT_TISSUE, Shown
-from lesionsplit.volumes.findings import Findings
+from lesionsplit.tiles import heat_tile
+from lesionsplit.volumes.decomposed import DecomposedVolume
 
 STEPS = 200
-"""Of the threshold's slider, from 0 to 1."""
+"""Steps of the threshold's slider, from 0 to 1."""
 
 GOALS = 12
-"""Lesions that the viewer can be sent to."""
+"""The most lesions in the viewer's list of places."""
 
-NO_VIEWER = "this installation of lesionsplit was built without the viewer, for npm was missing or failed"
+NO_VIEWER = "this installation of lesionsplit was built without the viewer, because npm was missing or failed"
 GLASS = {
     "low": -1000,
     "high": 0,
@@ -36,7 +35,7 @@ GLASS = {
         "I": [0, 60, 150, 255],
     },
 }
-"""In 3-D: HU from clear to clear; between them is the lungs' surface, faintly."""
+"""Colours of the 3-D view: HU from transparent to transparent, with a faint surface of the lungs between them."""
 
 WORDS = {
     "wipe": "Original on the left of the line, healthy version on the right. Arrow keys: left and right move the "
@@ -46,22 +45,22 @@ WORDS = {
 
 
 def context(
-    findings: Findings,
-    measures: Measures,
+    findings: DecomposedVolume,
+    measures: Measurements,
     seen: Survey,
-    slices: Sequence[SlicePictures],
+    slices: Sequence[SliceImages],
     embedded: Embedded | None,
     shown: Shown,
 ) -> dict[str, Any]:
-    """The template's variables, but for what `page.write_page` was given and what is inlined.
+    """The template's variables, except for the arguments of `page.write_page` and inlined files.
 
     Args:
-        findings: the volume taken apart.
+        findings: the decomposed volume.
         measures: its numbers.
         seen: the survey of the findings.
         slices: the slices to show, from the head down.
-        embedded: for the viewer; None: there is none.
-        shown: the window of the pictures.
+        embedded: volumes for the viewer; None without a viewer.
+        shown: the window of the images.
     """
     volume = findings.volume
     sized, hounsfield = volume.source.kind != "image", volume.intensity == "hu"
@@ -72,9 +71,8 @@ def context(
     windows = [("Lung", shown), ("Soft tissue", SOFT_TISSUE)] if hounsfield else [("All", shown)]
     return {
         "figures": figures(measures),
-        "notes": list(dict.fromkeys([*volume.source.notes, *findings.notes, *measures.notes])),
-        "numbers": groups(measures),
-        "lesions": lesions(measures),
+        "notes": measures.notes,
+        **tables(measures),
         "embedded": embedded,
         "embedded_spacing": _grid_words(embedded.spacing) if embedded else "",
         "no_viewer": NO_VIEWER,
@@ -94,7 +92,7 @@ def context(
         "profile": None if single else _profile(seen, [one.number for one in slices]),
         "lungs_from": findings.lungs_from,
         "grid": _grid(findings, sized),
-        "intensity": "Hounsfield units" if hounsfield else "grey on an unknown scale; nothing in HU can be told",
+        "intensity": "Hounsfield units" if hounsfield else "grey on an unknown scale; HU are not available",
         "data": {
             "threshold": findings.threshold,
             "volumes": seen.volumes_ml(STEPS, volume.voxel_ml),
@@ -115,22 +113,22 @@ def context(
     }
 
 
-def _goals(measures: Measures) -> Iterator[tuple[dict[str, str], tuple[float, float, float]]]:
-    """Lesions with a place in the patient, largest first."""
+def _goals(measures: Measurements) -> Iterator[tuple[dict[str, str], tuple[float, float, float]]]:
+    """Lesions with a known position in the patient, largest first."""
     for lesion in measures.lesions[:GOALS]:
         if not isinstance(lesion.centre_ras_mm, Missing):
-            name = f"Lesion {lesion.number}: {said(lesion.volume_ml, 'mL')}, {lesion.side} lung"
+            name = f"Lesion {lesion.number}: {with_unit(lesion.volume_ml, 'mL')}, {lesion.side} lung"
             yield {"name": name}, lesion.centre_ras_mm
 
 
-def _tile(one: SlicePictures) -> dict[str, Any]:
+def _tile(one: SliceImages) -> dict[str, Any]:
     names = ("number", "width", "height", "original", "healthy", "heat", "outline")
-    pictures = {name: getattr(one, name) for name in names}
+    images = {name: getattr(one, name) for name in names}
     share = f"{one.lesion_percent:.1f}" if one.lesion_percent >= 0.05 or not one.lesion_percent else "< 0.1"
-    return {**pictures, "place": _signed(one.position_mm), "share": share, "score": f"{one.peak:.2f}"}
+    return {**images, "place": _signed(one.position_mm), "share": share, "score": f"{one.peak:.2f}"}
 
 
-def _which(one: SlicePictures, count: int, sized: bool) -> str:
+def _which(one: SliceImages, count: int, sized: bool) -> str:
     place = f" · z {_signed(one.position_mm)} mm" if sized else ""
     return f"Slice {one.number} of {count}{place}"
 
@@ -141,7 +139,7 @@ def _signed(millimetres: float) -> str:
 
 def _window_words(window: Shown | None) -> str:
     if window is None:
-        return "Shown from the darkest to the brightest grey that is common in it."
+        return "Window: from the 0.5th to the 99.5th percentile of the grey values."
     return f"Shown in a lung window, level {window.level:g} and width {window.width:g} HU.".replace("-", "−")
 
 
@@ -149,14 +147,14 @@ def _grid_words(spacing: Sequence[float]) -> str:
     return " × ".join(f"{step:.3g}" for step in spacing) + " mm"
 
 
-def _grid(findings: Findings, sized: bool) -> str:
+def _grid(findings: DecomposedVolume, sized: bool) -> str:
     volume = findings.volume
     voxels = " × ".join(map(str, volume.shape)) + " voxels"
     return f"{voxels} of {_grid_words(volume.spacing)}" if sized else f"{voxels} of unknown size"
 
 
 def _profile(seen: Survey, shown: Sequence[int]) -> dict[str, Any]:
-    """Bars of lung and of lesion in each slice, each to its own scale, as paths 60 high, feet first."""
+    """Bars of lung and of lesion in each slice, each with its own scale, as paths of height 60, feet first."""
     most, worst = int(seen.lesion.max()), int(seen.lesion.argmax())
     return {
         "width": len(seen.lungs),
@@ -172,15 +170,15 @@ def _bars(shares: npt.NDArray[np.float64]) -> str:
     return f"M0 60{steps}V60Z"
 
 
-def _heat_table(knots: int = 17) -> dict[str, list[int]]:
-    """The heat map's colours for the viewer; how opaque they are is not told here, but by the score."""
-    places = np.linspace(0, 1, knots, dtype=np.float32)
+def _heat_table() -> dict[str, list[int]]:
+    """The heat map's colours for the viewer; the opacity comes from the score."""
+    places = np.linspace(0, 1, 17, dtype=np.float32)
     colours = heat_tile(places[None])[0]
     table = {name: [int(level) for level in colours[:, channel]] for channel, name in enumerate("RGB")}
-    return {**table, "A": [0] + [255] * (knots - 1), "I": [int(level) for level in np.rint(places * 255)]}
+    return {**table, "A": [0] + [255] * 16, "I": [int(level) for level in np.rint(places * 255)]}
 
 
 def _outline_table() -> dict[str, list[int]]:
-    """One colour, but for nothing."""
+    """The outline's colours for the viewer: transparent for 0, one colour for all other values."""
     colour = {name: [level] * 3 for name, level in zip("RGB", OUTLINE, strict=True)}
     return {**colour, "A": [0, 255, 255], "I": [0, 1, 255]}

@@ -1,4 +1,4 @@
-"""The volume and its heat map as the page's viewer gets them: cropped, coarser, 8 bit, base64 of a NIfTI file."""
+"""The volume and its heat map for the page's viewer: cropped, resampled, 8 bit, as base64 of NIfTI files."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from lesionsplit.images import resize
-from lesionsplit.report.page.survey import FORGET_EVERY, Box, forget_all
+from lesionsplit.images import as_grey, resize
+from lesionsplit.report.page.summary import FORGET_EVERY, Box, forget_all
 from lesionsplit.report.page.window import KEPT, Shown, window_of
-from lesionsplit.volumes.findings import TOP, Findings
+from lesionsplit.volumes.decomposed import TOP, DecomposedVolume
 from lesionsplit.volumes.volume import Affine
 
 MOST_BYTES = 6_000_000
-"""Of base64, both volumes together."""
+"""Limit of base64 text, for both volumes together."""
 
 SIZES = ((256, 160), (224, 160), (192, 128), (160, 96), (128, 64), (96, 48))
-"""(pixels along the longer side, slices) at most; the first that keeps within `MOST_BYTES` is taken."""
+"""Limits of (pixels along the longer side, slices); the first that keeps within `MOST_BYTES` is used."""
 
 SLACK = 1.15
-"""Coarser volumes have less noise, so fewer bytes a voxel: sizes as much above what fits are tried too."""
+"""Factor of sizes above the estimate that are tried: coarser volumes have less noise and need fewer bytes per voxel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Embedded:
     score: str
     """Base64 of a gzipped NIfTI file: uint8, scaled so that its values are the square roots of scores, 0 to 1.
 
-    So 8 bit tell faint scores apart, and the viewer's linear colours show what `slices` shows.
+    With square roots, 8 bit resolve faint scores, and the viewer's linear colours agree with those of `slices`.
     """
 
     shape: tuple[int, int, int]
@@ -49,26 +49,26 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Grid:
-    """Part of the axial view, coarser."""
+    """A part of the axial view on a coarser grid."""
 
     box: Box
     rows: int
     columns: int
     slices: int
     together: int
-    """Slices of the volume that make one."""
+    """Slices of the volume that are combined into one."""
 
     affine: Affine
     """(4, 4): indices (column, row, slice, 1) to millimetres in RAS+."""
 
     @property
     def voxels(self) -> int:
-        """Of one volume."""
+        """Number of voxels of one volume."""
         return self.rows * self.columns * self.slices
 
 
-def embed(findings: Findings, box: Box) -> Embedded:
-    """The volume and the score inside ``box``, as finely as `MOST_BYTES` allow."""
+def embed(findings: DecomposedVolume, box: Box) -> Embedded:
+    """The volume and the score inside ``box``, at the highest resolution within `MOST_BYTES`."""
     shown = KEPT if findings.volume.intensity == "hu" else window_of(findings.volume)
     grids = [_grid(findings, box, longest, slices) for longest, slices in SIZES]
     most = grids[0].voxels
@@ -82,7 +82,7 @@ def embed(findings: Findings, box: Box) -> Embedded:
     return embedded
 
 
-def _grid(findings: Findings, box: Box, longest: int, most_slices: int) -> _Grid:
+def _grid(findings: DecomposedVolume, box: Box, longest: int, most_slices: int) -> _Grid:
     (first, last), (top, bottom), (left, right) = box.slices, box.rows, box.columns
     shrink = max(1.0, (bottom - top) / longest, (right - left) / longest)
     rows, columns = (max(1, round(size / shrink)) for size in (bottom - top, right - left))
@@ -97,7 +97,7 @@ def _grid(findings: Findings, box: Box, longest: int, most_slices: int) -> _Grid
     return _Grid(box=box, rows=rows, columns=columns, slices=slices, together=together, affine=affine)
 
 
-def _embed(findings: Findings, grid: _Grid, shown: Shown) -> Embedded:
+def _embed(findings: DecomposedVolume, grid: _Grid, shown: Shown) -> Embedded:
     values, scores = findings.volume.axial(), findings.volume.axial(findings.score)
     cut = (slice(*grid.box.rows), slice(*grid.box.columns))
     shape = (grid.columns, grid.rows, grid.slices)
@@ -106,10 +106,10 @@ def _embed(findings: Findings, grid: _Grid, shown: Shown) -> Embedded:
     for place in range(grid.slices):
         group = range(first + place * grid.together, min(last, first + (place + 1) * grid.together))
         mean = np.asarray(np.mean([shown.share(values[number][cut]) for number in group], axis=0, dtype=np.float32))
-        # The highest of the slices that become one, lest thin lesions fade.
+        # the maximum of the combined slices, so that thin lesions remain visible
         peak = np.max([scores[number][cut] for number in group], axis=0).astype(np.float32) / np.float32(TOP)
-        ct[..., place] = _level(resize(mean, (grid.rows, grid.columns))).T
-        score[..., place] = _level(np.sqrt(resize(peak, (grid.rows, grid.columns)))).T
+        ct[..., place] = as_grey(resize(mean, (grid.rows, grid.columns))).T
+        score[..., place] = as_grey(np.sqrt(resize(peak, (grid.rows, grid.columns)))).T
         if (place * grid.together) // FORGET_EVERY != ((place + 1) * grid.together) // FORGET_EVERY:
             forget_all(findings)
     forget_all(findings)
@@ -122,13 +122,8 @@ def _embed(findings: Findings, grid: _Grid, shown: Shown) -> Embedded:
     )
 
 
-def _level(share: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    level: npt.NDArray[np.uint8] = np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
-    return level
-
-
 def _nifti(array: npt.NDArray[np.uint8], affine: Affine, slope: float, intercept: float) -> str:
     image = nib.Nifti1Image(array, affine)
     image.header.set_xyzt_units("mm")
-    image.header.set_slope_inter(slope, intercept)  # set, it is written as it is and the bytes stay the array's
+    image.header.set_slope_inter(slope, intercept)  # once set, nibabel writes the array unchanged
     return base64.b64encode(gzip.compress(image.to_bytes(), 6, mtime=0)).decode("ascii")

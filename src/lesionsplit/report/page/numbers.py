@@ -1,123 +1,100 @@
-"""The numbers as the page's tables: what `measures.tables` describes, arranged."""
+"""The page's numbers: the main ones in large type, and the tables of those that `measurements.tables` describes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from lesionsplit.measures.result import Measures
-from lesionsplit.measures.tables import CASE_REGION, Described, described, lesion_rows
+from lesionsplit.measurements.result import LEFT_LUNG, LUNGS, RIGHT_LUNG, Measurements, Missing
+from lesionsplit.measurements.tables import Described, described
 
 MOST_LESIONS = 20
-"""Rows of the lesions' table; all of them are in the files beside the page."""
-
-VALUE = "value"
+"""The most rows of the lesions' table; the files beside the page have all lesions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """One number, or the reason why there is none."""
-
-    column: str
-    text: str
-    missing: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """A number of each region, and what it means."""
+class Figure:
+    """A number in large type."""
 
     name: str
-    unit: str
-    cells: list[Cell]
-    same: bool
-    """Every cell has the same reason: it is said once."""
-
-    meaning: str
-    source: str
+    value: str
+    unit: str = ""
+    more: str = ""
+    missing: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """A table of numbers that have a meaning each."""
-
-    name: str
-    columns: list[str]
-    rows: list[Row]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lesions:
-    """A table of the largest lesions, a row each."""
-
-    name: str
-    columns: list[tuple[str, str]]
-    """Name and unit."""
-
-    rows: list[list[Cell]]
-    meanings: list[tuple[str, str]]
-    """Of the columns."""
-
-    left_out: list[tuple[str, str]]
-    """Columns without any number, and why."""
-
-
-def groups(measures: Measures) -> list[Group]:
-    """The numbers of the regions, and those of the whole scan."""
-    numbers = described(measures)
-    regions = [one for one in numbers if CASE_REGION not in one.values]
-    scan = [one for one in numbers if CASE_REGION in one.values]
+def figures(measures: Measurements) -> list[Figure]:
+    """Volume, fraction of the lungs, number of lesions, severity score and most affected slice."""
+    both, right, left = (measures.region(name) for name in (LUNGS, RIGHT_LUNG, LEFT_LUNG))
+    diameter = measures.largest_axial_diameter_mm
+    affected = measures.most_affected_slice
     return [
-        Group(
-            name="Lungs and lesion",
-            columns=[_capital(region.name) for region in measures.regions],
-            rows=[_row(one) for one in regions],
+        _figure("Lesion volume", both.lesion_ml, "mL", f"of {with_unit(both.lung_ml, 'mL')} lung"),
+        _figure(
+            "Share of both lungs",
+            both.opacity_percent,
+            "%",
+            f"right {with_unit(right.opacity_percent, '%')}, left {with_unit(left.opacity_percent, '%')}",
         ),
-        Group(name="The whole scan", columns=[_capital(VALUE)], rows=[_row(one) for one in scan]),
+        _figure(
+            "Lesions",
+            measures.lesion_count,
+            "",
+            f"largest across {with_unit(diameter, 'mm')}" if not isinstance(diameter, Missing) else "",
+        ),
+        _figure("CT severity score", measures.severity_score, "of 25", ""),
+        _figure(
+            "Most affected slice",
+            affected,
+            f"of {measures.slices}",
+            f"{with_unit(measures.most_affected_percent, '%')} of its lung"
+            if not isinstance(affected, Missing)
+            else "",
+        ),
     ]
 
 
-def lesions(measures: Measures) -> Lesions | None:
-    """The largest lesions, None where there is none."""
-    columns, rows = lesion_rows(measures)
-    if not rows:
-        return None
-    shown = rows[:MOST_LESIONS]
-    kept = [place for place in range(len(columns)) if not all(_missing(row[place]) for row in rows)]
-    more = f", {len(shown)} of {measures.lesion_count}" if measures.lesion_count > len(shown) else ""
-    return Lesions(
-        name=f"The largest lesions{more}",
-        columns=[(_capital(columns[place].definition.name), columns[place].definition.unit) for place in kept],
-        rows=[[_cell(_capital(columns[place].definition.name), row[place]) for place in kept] for row in shown],
-        meanings=[(_capital(columns[place].definition.name), columns[place].explanation) for place in kept],
-        left_out=[
-            (_capital(column.definition.name), rows[0][place])
-            for place, column in enumerate(columns)
-            if place not in kept
+def with_unit(value: float | Missing, unit: str = "") -> str:
+    """A number with three significant digits and its unit, or the reason why it is missing."""
+    return str(value) if isinstance(value, Missing) else f"{_digits(value)} {unit}".rstrip()
+
+
+def _figure(name: str, value: float | Missing, unit: str, more: str) -> Figure:
+    if isinstance(value, Missing):
+        return Figure(name=name, value=str(value), missing=True)
+    return Figure(name=name, value=str(value) if isinstance(value, int) else _digits(value), unit=unit, more=more)
+
+
+def _digits(value: float) -> str:
+    """Three significant digits, without exponent and with at most two decimals."""
+    return f"{value:.0f}" if abs(value) >= 99.95 else f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"
+
+
+def tables(measures: Measurements) -> dict[str, Any]:
+    """The template's variables: the measures of the regions and of the whole scan, and the largest lesions."""
+    regions, scan, lesions = described(measures)
+    return {
+        "numbers": [
+            ("Lungs and lesion", [region.name for region in measures.regions], regions),
+            ("The whole scan", ["value"], scan),
         ],
-    )
+        "lesions": _lesions(measures, lesions) if measures.lesions else None,
+    }
 
 
-def _row(one: Described) -> Row:
-    cells = [_cell(region if region != CASE_REGION else "", text) for region, text in one.values.items()]
-    texts = {cell.text for cell in cells}
-    return Row(
-        name=_capital(one.definition.name),
-        unit=one.definition.unit,
-        cells=cells,
-        same=len(texts) == 1 and cells[0].missing,
-        meaning=one.explanation,
-        source=one.definition.source,
-    )
+def _lesions(measures: Measurements, columns: list[Described]) -> dict[str, Any]:
+    kept = [column for column in columns if not all(map(is_missing, column.values.values()))]
+    rows = list(zip(*(column.values.values() for column in kept), strict=True))
+    shown = rows[:MOST_LESIONS]
+    more = f", {len(shown)} of {measures.lesion_count}" if measures.lesion_count > len(shown) else ""
+    return {
+        "name": f"The largest lesions{more}",
+        "columns": kept,
+        "rows": shown,
+        "left_out": [column for column in columns if column not in kept],
+    }
 
 
-def _cell(column: str, text: str) -> Cell:
-    return Cell(column=column, text=text.replace("-", "−") if not _missing(text) else text, missing=_missing(text))
-
-
-def _missing(text: str) -> bool:
-    """Reasons say so; numbers, sides and lobes have no colon."""
+def is_missing(text: str) -> bool:
+    """Whether a text is the reason for a missing number."""
     return text.startswith(("not available:", "not computed:"))
-
-
-def _capital(words: str) -> str:
-    return words[:1].upper() + words[1:]

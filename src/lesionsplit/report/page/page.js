@@ -5,7 +5,7 @@
   const find = (id) => document.getElementById(id);
   root.classList.add("js");
 
-  // Dark or light: the system's choice until the reader's.
+  // Dark or light: as the system until the reader chooses.
   const system = window.matchMedia("(prefers-color-scheme: dark)");
   const dark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
   const showTheme = () => {

@@ -1,4 +1,4 @@
-"""`report.html`: a case as one file that opens from disk and asks the network for nothing.
+"""`report.html`: a case as one file that opens from disk and loads nothing from the network.
 
 The volume with its heat map (`embed`, shown by NiiVue where the package was built with it), the slices
 with most lesion beside their healthy version (`slices`), the numbers and what they mean.
@@ -11,17 +11,20 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from lesionsplit.images import write_bytes
-from lesionsplit.measures.result import Measures
+from lesionsplit.measurements.result import Measurements
+from lesionsplit.report.html import environment, inlined
 from lesionsplit.report.page.context import context
 from lesionsplit.report.page.embed import embed
-from lesionsplit.report.page.slices import slice_pictures
-from lesionsplit.report.page.survey import most_affected, survey
+from lesionsplit.report.page.numbers import is_missing
+from lesionsplit.report.page.slices import slice_images
+from lesionsplit.report.page.summary import most_affected, survey
 from lesionsplit.report.page.window import window_of
-from lesionsplit.volumes.findings import Findings
+from lesionsplit.volumes.decomposed import DecomposedVolume
+
+PACKAGE = "lesionsplit.report.page"
 
 MOST_SLICES = 12
 
@@ -36,25 +39,24 @@ class Viewer:
 
 def write_page(
     path: Path,
-    findings: Findings,
-    measures: Measures,
+    findings: DecomposedVolume,
+    measures: Measurements,
     *,
     heading: str,
     card_limits: Sequence[str],
     provenance: Mapping[str, str],
 ) -> None:
-    """Write the page of a case; at most some 12 MB, whatever the volume.
+    """Write the page of a case; at most about 12 MB for any volume.
 
-    Nothing of the files' headers gets into it: neither names nor dates, only what is passed here,
-    the pictures and the grid.
+    The page has nothing from the files' headers, neither names nor dates: only the arguments, the images and the grid.
 
     Args:
         path: the file to write.
-        findings: the volume taken apart; read a few slices at a time.
+        findings: the decomposed volume; read a few slices at a time.
         measures: its numbers.
-        heading: what the page calls the case.
+        heading: name of the case on the page.
         card_limits: sentences of the model card about what the model cannot do.
-        provenance: what made the page, such as the version and the weights' hash, in the order to be shown.
+        provenance: origin of the page, such as the version and the hash of the weights, in the order shown.
 
     Raises:
         DataError: the file cannot be written.
@@ -62,42 +64,37 @@ def write_page(
     seen = survey(findings)
     shown = window_of(findings.volume)
     chosen = most_affected(seen, findings.volume.axial_spacing[0], MOST_SLICES)
-    slices = [slice_pictures(findings, seen, number, shown) for number in chosen]
+    slices = [slice_images(findings, seen, number, shown) for number in chosen]
     viewer = installed_viewer()
     embedded = embed(findings, seen.box) if viewer else None
-    page = _template().render(
-        **context(findings, measures, seen, slices, embedded, shown),
-        heading=heading,
-        card_limits=list(card_limits),
-        provenance=list(provenance.items()),
-        style=_inlined("page.css"),
-        script=_inlined("page.js"),
-        viewer_script=_inlined("viewer.js"),
-        vendor=_licenced(viewer) if viewer else "",
+    page = (
+        environment(PACKAGE)
+        .get_template("page.html.j2")
+        .render(
+            **context(findings, measures, seen, slices, embedded, shown),
+            missing=is_missing,
+            heading=heading,
+            card_limits=list(card_limits),
+            provenance=list(provenance.items()),
+            style=inlined(PACKAGE, "page.css"),
+            script=inlined(PACKAGE, "page.js"),
+            viewer_script=inlined(PACKAGE, "viewer.js"),
+            vendor=_licenced(viewer) if viewer else "",
+        )
     )
     write_bytes(path, page.encode("utf-8"))
 
 
 def installed_viewer() -> Viewer | None:
-    """The viewer that the package was built with, None where it was built without."""
-    folder = files("lesionsplit.report.page") / "vendor"
+    """The viewer with which the package was built; None for a package without viewer."""
+    folder = files(PACKAGE) / "vendor"
     script, licence = folder / "niivue.umd.js", folder / "LICENSE-niivue"
     if not script.is_file() or not licence.is_file():
         return None
     return Viewer(script=script.read_text("utf-8"), licence=licence.read_text("utf-8"))
 
 
-def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string((files("lesionsplit.report.page") / "page.html.j2").read_text("utf-8"))
-
-
-def _inlined(name: str) -> Markup:
-    """A style or script of ours, as it is: it is no data, and holds no end of its element."""
-    return Markup((files("lesionsplit.report.page") / name).read_text("utf-8"))  # noqa: S704
-
-
 def _licenced(viewer: Viewer) -> Markup:
-    """The viewer's script under its licence, so that it cannot end its element early."""
+    """The viewer's script below its licence, escaped so that it cannot end its element early."""
     licence = viewer.licence.replace("*/", "* /")
     return Markup(f"/*\n{licence}*/\n" + viewer.script.replace("</script", "<\\/script"))  # noqa: S704

@@ -1,4 +1,4 @@
-// The volume in the browser, by NiiVue, whose script stands before this one.
+// The volume in the browser, shown by NiiVue, whose script comes before this one.
 (() => {
   "use strict";
   const find = (id) => document.getElementById(id);
@@ -10,7 +10,7 @@
   const giveUp = (why) => {
     find("viewer").hidden = true;
     absent.hidden = false;
-    absent.textContent = `The volume viewer is not here: ${why}. Everything else on this page works without it.`;
+    absent.textContent = `The volume viewer is not available: ${why}. The rest of this page works without it.`;
   };
   if (!window.niivue) return giveUp("its script could not be run");
   if (!document.createElement("canvas").getContext("webgl2")) return giveUp("this browser has no WebGL 2, or it is switched off");
@@ -26,8 +26,8 @@
   });
   const views = { all: 3, axial: 0, coronal: 1, sagittal: 2, render: 4 };
 
-  // Volumes: the CT; the heat map's colours; the mask's outline; and, drawn never, how opaque the heat map is.
-  // The score comes as its square root, in bytes: what is faint is to be seen too.
+  // Volumes: the CT; the heat map's colours; the mask's outline; and the heat map's opacity, which is never drawn itself.
+  // The score is stored as its square root, in bytes, so that faint lesions are visible.
   const CT = 0, HEAT = 1, OUTLINE = 2, ALPHA = 3;
 
   // The inner edge, within axial slices, of what reaches the threshold.
@@ -51,7 +51,7 @@
     }
   };
 
-  // Slices in the chosen window; in 3-D the lungs' surface, where air turns into tissue, as of glass.
+  // Slices in the chosen window; in 3-D the lungs' surface, where air turns into tissue, transparent.
   const chosen = (name) => document.querySelector(`input[name=${name}]:checked`)?.value;
   const inSpace = () => chosen("view") === "render";
   const showCt = () => {
@@ -68,7 +68,7 @@
     requestAnimationFrame(() => {
       waiting = false;
       showCt();
-      // In 3-D one looks through all of it: what is well below the threshold would be a haze.
+      // In 3-D, scores well below the threshold would be a haze in front of the lesion.
       const clear = inSpace() ? 0.8 * Math.sqrt(state.threshold) : 0;
       nv.volumes[ALPHA].cal_min = clear;
       nv.volumes[ALPHA].cal_max = clear + (1 - clear) / Math.max(state.opacity, 1e-6);
@@ -129,7 +129,7 @@
     if (state.ready && event.target.value !== "") goTo(data.goals[Number(event.target.value)]);
   });
 
-  // Turns that come while one is drawn, which takes long without a GPU, are put together.
+  // Rotations that arrive while one is drawn are added up: without a GPU, drawing is slow.
   let turned = null;
   const turn = (azimuth, elevation) => {
     const waits = turned !== null;
@@ -141,7 +141,7 @@
     });
   };
 
-  // Before NiiVue hears them, which has keys of its own.
+  // Before NiiVue, which has key bindings of its own.
   canvas.addEventListener("keydown", (event) => {
     const steps = {
       ArrowUp: [0, 0, 1], ArrowDown: [0, 0, -1], ArrowLeft: [1, 0, 0], ArrowRight: [-1, 0, 0],

@@ -1,4 +1,4 @@
-"""Which values are black and which are white in the page's pictures."""
+"""The grey window of the page's images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Shown:
     high: float
 
     def share(self, values: Voxels) -> Float:
-        """Values of any shape as 0 for black to 1 for white."""
+        """Values of any shape mapped to 0 for black to 1 for white."""
         share = (values.astype(np.float32) - np.float32(self.low)) / np.float32(self.high - self.low)
         clipped: Float = np.clip(share, 0, 1)
         return clipped
@@ -37,14 +37,14 @@ class Shown:
 LUNG = Shown(low=-1350.0, high=150.0)
 SOFT_TISSUE = Shown(low=-160.0, high=240.0)
 KEPT = Shown(low=-1024.0, high=400.0)
-"""HU that the viewer's 8 bit stretch over: both windows, as far as there is anything to see in them."""
+"""Range of HU of the viewer's 8 bit, which covers the useful part of both windows."""
 
 SAMPLED = 12
-"""Slices from which the range of grey values is told."""
+"""Slices from which the range of grey values is computed."""
 
 
 def window_of(volume: Volume) -> Shown:
-    """The window of the page's pictures: for lungs where there are HU, else what the values span."""
+    """The window of the page's images: a lung window for HU, otherwise the range of the values."""
     if volume.intensity == "hu":
         return LUNG
     slices = volume.axial()

@@ -1,0 +1,43 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from lesionsplit.runtime import Runtime
+
+FILE = click.Path(path_type=Path)
+
+
+class Number(click.FloatRange):
+    """A finite number in a range; click's own compares with the bounds, which NaN passes."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number; a usage error if it is not one, not finite or out of range."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
+
+
+device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+threads = click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]")
+engine = click.option(
+    "--engine",
+    type=click.Choice(["torch", "onnx"]),
+    help="What runs the network.  [default: torch; onnx for a file that `export` wrote]",
+)
+
+
+def runtime_of(given: dict[str, Any]) -> Runtime:
+    """Device, threads and engine as the user gave them, with progress on the terminal."""
+    from lesionsplit.cli.console import bar, say, warn
+    from lesionsplit.runtime import Runtime
+
+    chosen = {name: given[name] for name in ("device", "threads", "engine") if given.get(name) is not None}
+    return Runtime(progress=bar, say=say, warn=warn, **chosen)

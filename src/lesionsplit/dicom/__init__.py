@@ -1,1 +1,0 @@
-"""DICOM series in; DICOM segmentations, heat maps and structured reports out."""

@@ -1,0 +1,1 @@
+"""A trained network applied to slices and to volumes."""

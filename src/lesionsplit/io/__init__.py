@@ -1,0 +1,1 @@
+"""Read and write files: find cases; NIfTI, NRRD, MetaImage, zip archives, DICOM."""

@@ -1,0 +1,1 @@
+"""Read DICOM series and segmentations; write segmentations, parametric maps and structured reports."""

@@ -1,0 +1,118 @@
+"""UIDs, series and creator of the DICOM objects of one case, created once so that they agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.metadata import version
+from typing import Final
+
+from pydicom.uid import UID, generate_uid
+
+from lesionsplit.errors import DataError
+from lesionsplit.io.dicom.deidentify import Pseudonyms
+
+NAME: Final = "lesionsplit"
+MANUFACTURER: Final = "The lesionsplit developers"
+SERIES_NUMBER: Final = 9001
+"""Number of the first written series: higher than those of scanners, so that viewers list it last."""
+
+RIGHT_LUNG, LEFT_LUNG, LESION = "right lung", "left lung", "lesion"
+SEGMENTS: Final = {RIGHT_LUNG: 1, LEFT_LUNG: 2, LESION: 3}
+"""Segments and their numbers, the same in every file, with or without a lesion.
+
+The lesion, inside the lungs, is last: programs without support for overlap draw later segments over earlier ones.
+"""
+
+NOBODY: Final = datetime(1900, 1, 1)
+"""The required content date of de-identified objects."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One object, alone in its series."""
+
+    number: int
+    """Of the series."""
+
+    description: str
+    """Of the series, shown by viewers."""
+
+    series: UID = field(default_factory=generate_uid)
+    uid: UID = field(default_factory=generate_uid)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Identifies the objects of one case; create one with `new_identity`."""
+
+    weights: str
+    """SHA-256 of the weights, 64 hexadecimal digits, used as the serial number of the device."""
+
+    segmentation: Instance
+    parametric_map: Instance
+    report: Instance
+
+    tracking: Mapping[str, UID]
+    """A UID for each segment, which ties the measurements of the report to it."""
+
+    device: UID
+    """Of this run, as the observer in the report."""
+
+    creator: str = ""
+    """The content creator's name in DICOM format (``Family^Given``), or empty."""
+
+    pseudonyms: Pseudonyms | None = None
+    """If set, no output identifies the patient (`deidentify`)."""
+
+    made: datetime = field(default_factory=datetime.now)
+
+    @property
+    def content(self) -> datetime:
+        """Date and time of the content; a fixed date if de-identified."""
+        return NOBODY if self.pseudonyms is not None else self.made
+
+    @property
+    def version(self) -> str:
+        """Of the software."""
+        return version(NAME)
+
+
+def tracking_id(segment: str) -> str:
+    """The tracking identifier of a segment in segmentation and report; the tracking UID makes it unique."""
+    return f"{NAME} {segment}"
+
+
+def new_identity(
+    *,
+    weights: str,
+    creator: str = "",
+    pseudonyms: Pseudonyms | None = None,
+    series_number: int = SERIES_NUMBER,
+) -> Identity:
+    """Create UIDs for the objects of one case.
+
+    Args:
+        weights: SHA-256 of the weights, in hexadecimal.
+        creator: the content creator's name, or empty.
+        pseudonyms: if set, the objects are de-identified; use one for a whole run.
+        series_number: of the segmentation; the map and the report get the next two.
+
+    Raises:
+        DataError: the creator's name is not ASCII, too long, or has a backslash.
+    """
+    if not creator.isascii() or len(creator) > 64 or "\\" in creator:
+        raise DataError(
+            f"content creator {creator!r}: allowed: up to 64 ASCII characters without backslash, as Family^Given"
+        )
+    return Identity(
+        weights=weights,
+        segmentation=Instance(number=series_number, description=f"{NAME}: lesion and lungs"),
+        parametric_map=Instance(number=series_number + 1, description=f"{NAME}: lesion score"),
+        report=Instance(number=series_number + 2, description=f"{NAME}: measurements"),
+        tracking={name: generate_uid() for name in SEGMENTS},
+        device=generate_uid(),
+        creator=creator,
+        pseudonyms=pseudonyms,
+    )

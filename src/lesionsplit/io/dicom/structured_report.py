@@ -1,0 +1,206 @@
+"""Write measurements as a DICOM structured report (TID 1500), one group per segment of the segmentation.
+
+Missing values (`measurements.result.Missing`) are left out; the quality notes are comments in each group. Concepts
+without a DICOM code use our own scheme (`codes`), which the report declares. The document is complete, unverified and
+preliminary, because no person has reviewed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from highdicom.sr import (
+    AlgorithmIdentification,
+    CodedConcept,
+    ComprehensiveSR,
+    DeviceObserverIdentifyingAttributes,
+    FindingSite,
+    Measurement,
+    MeasurementReport,
+    ObservationContext,
+    ObserverContext,
+    ReferencedSegment,
+    RelationshipTypeValues,
+    SourceSeriesForSegmentation,
+    TextContentItem,
+    TrackingIdentifier,
+    VolumetricROIMeasurementsAndQualitativeEvaluations,
+)
+from pydicom import config
+from pydicom.sr.coding import Code
+
+from lesionsplit.io.dicom import codes
+from lesionsplit.io.dicom.frames import write_whole
+from lesionsplit.io.dicom.identity import LEFT_LUNG, LESION, MANUFACTURER, NAME, RIGHT_LUNG, Identity, tracking_id
+from lesionsplit.io.dicom.segmentation import Written
+from lesionsplit.io.dicom.source import finish, scheme, source_headers
+from lesionsplit.measurements.result import LUNGS, Measurements, Missing, Region, Value
+from lesionsplit.volumes.decomposed import DecomposedVolume
+
+
+class Number(NamedTuple):
+    """One measurement of a group."""
+
+    name: Code
+    value: Value
+    unit: Code
+    derivation: Code | None = None
+    method: Code | None = None
+
+
+def write_structured_report(
+    findings: DecomposedVolume, measures: Measurements, segmentation: Written, path: Path, *, identity: Identity
+) -> Path:
+    """Write a Comprehensive SR of the lesion and each lung.
+
+    Args:
+        findings: the decomposed volume.
+        measures: its measurements.
+        segmentation: its segmentation on disk, to whose segments the report refers.
+        path: of the file; an existing one is overwritten.
+        identity: that of the segmentation.
+
+    Raises:
+        DataError: the volume has no DICOM headers, or the file cannot be written.
+    """
+    sources = source_headers(findings.volume, identity)
+    instance = identity.report
+    algorithm = AlgorithmIdentification(
+        name=NAME,
+        version=identity.version,
+        parameters=_parameters(findings, measures, identity),
+        family=codes.ARTIFICIAL_INTELLIGENCE,
+        manufacturer=MANUFACTURER,
+    )
+    series = str(sources.headers[0].SeriesInstanceUID)
+    groups = [
+        _group(name, _numbers(name, measures), segmentation, series, algorithm)
+        for name in (LESION, RIGHT_LUNG, LEFT_LUNG)
+    ]
+    for group in groups:  # each stands alone in some viewers
+        group[0].ContentSequence.extend(map(_comment, measures.notes))
+    observer = DeviceObserverIdentifyingAttributes(
+        uid=str(identity.device),
+        name=NAME,
+        manufacturer_name=MANUFACTURER,
+        model_name=NAME,
+        serial_number=identity.weights,
+    )
+    report = MeasurementReport(
+        observation_context=ObservationContext(
+            observer_device_context=ObserverContext(
+                observer_type=CodedConcept.from_code(codes.DEVICE), observer_identifying_attributes=observer
+            )
+        ),
+        procedure_reported=codes.CT_CHEST,
+        imaging_measurements=groups,
+    )
+    with config.disable_value_validation():
+        dataset = ComprehensiveSR(
+            evidence=[*sources.headers, segmentation.header],
+            content=report,
+            series_instance_uid=instance.series,
+            series_number=instance.number,
+            series_description=instance.description,
+            sop_instance_uid=instance.uid,
+            instance_number=1,
+            manufacturer=MANUFACTURER,
+            manufacturer_model_name=NAME,
+            software_versions=identity.version,
+            device_serial_number=identity.weights,
+            is_complete=True,
+            is_final=False,
+            content_date=identity.content.date(),
+            content_time=identity.content.time(),
+            coding_schemes=[scheme()],
+            specific_character_set=None,
+        )
+        finish(dataset, sources, identity)
+    write_whole(path, dataset)
+    return path
+
+
+def _parameters(findings: DecomposedVolume, measures: Measurements, identity: Identity) -> list[str]:
+    """Parameters of the measurements, including ranges of HU."""
+    settings = measures.settings
+    ranges = {name: getattr(settings, name) for name in ("ground_glass", "consolidation", "well_aerated")}
+    return [
+        f"weights_sha256={identity.weights}",
+        f"threshold={findings.threshold:g}",
+        *(f"{name}_hu={low:g}..{high:g}" for name, (low, high) in ranges.items()),
+        f"high_opacity_hu={settings.high_opacity:g}..",
+    ]
+
+
+def _comment(note: str) -> TextContentItem:
+    """A quality note: the templates are extensible, and have no place for text."""
+    return TextContentItem(
+        name=codes.COMMENT,
+        value=note.encode("ascii", "backslashreplace").decode(),  # the character set is that of the source
+        relationship_type=RelationshipTypeValues.CONTAINS,
+    )
+
+
+def _group(
+    name: str, numbers: Iterator[Number], segmentation: Written, series: str, algorithm: AlgorithmIdentification
+) -> VolumetricROIMeasurementsAndQualitativeEvaluations:
+    sides = {RIGHT_LUNG: codes.RIGHT, LEFT_LUNG: codes.LEFT}
+    return VolumetricROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(uid=segmentation.tracking[name], identifier=tracking_id(name)),
+        referenced_segment=ReferencedSegment(
+            sop_class_uid=segmentation.header.SOPClassUID,
+            sop_instance_uid=segmentation.header.SOPInstanceUID,
+            segment_number=segmentation.segments[name],
+            source_series=SourceSeriesForSegmentation(series),
+        ),
+        finding_category=codes.ABNORMAL if name == LESION else codes.ANATOMY,
+        finding_type=codes.LESION if name == LESION else codes.LUNG,
+        finding_sites=[FindingSite(anatomic_location=codes.LUNG, laterality=sides.get(name))],
+        algorithm_id=algorithm,
+        measurements=[
+            Measurement(
+                name=number.name,
+                value=float(number.value),
+                unit=number.unit,
+                derivation=number.derivation,
+                method=number.method,
+            )
+            for number in numbers
+            if not isinstance(number.value, Missing)
+        ],
+    )
+
+
+def _numbers(name: str, measures: Measurements) -> Iterator[Number]:
+    """The measurements of a segment."""
+    if name == LESION:
+        yield from _of_lesion(measures, measures.region(LUNGS))
+    else:
+        yield from _of_lung(measures.region(name))
+
+
+def _of_lesion(measures: Measurements, both: Region) -> Iterator[Number]:
+    yield Number(codes.VOLUME, both.lesion_ml, codes.MILLILITRE, method=codes.SUM_OF_VOXELS)
+    yield Number(codes.OPACITY, both.opacity_percent, codes.PERCENT)
+    yield Number(codes.HIGH_OPACITY, both.high_opacity_percent, codes.PERCENT)
+    yield Number(codes.GROUND_GLASS, both.ground_glass_ml, codes.MILLILITRE)
+    yield Number(codes.CONSOLIDATION, both.consolidation_ml, codes.MILLILITRE)
+    yield Number(codes.ATTENUATION, both.lesion_mean_hu, codes.HOUNSFIELD, derivation=codes.MEAN)
+    yield Number(codes.ATTENUATION, both.lesion_p50_hu, codes.HOUNSFIELD, derivation=codes.MEDIAN)
+    yield Number(codes.ATTENUATION, both.lesion_sd_hu, codes.HOUNSFIELD, derivation=codes.STANDARD_DEVIATION)
+    yield Number(codes.LESION_COUNT, measures.lesion_count, codes.NO_UNITS)
+    yield Number(codes.LONG_AXIS, measures.largest_axial_diameter_mm, codes.MILLIMETRE)
+    yield Number(codes.SEVERITY, measures.severity_score, codes.NO_UNITS)
+    yield Number(codes.LUNG_SEVERITY, measures.lung_severity_score, codes.NO_UNITS)
+    yield Number(codes.HIGH_OPACITY_SCORE, measures.high_opacity_score, codes.NO_UNITS)
+
+
+def _of_lung(lung: Region) -> Iterator[Number]:
+    yield Number(codes.VOLUME, lung.lung_ml, codes.MILLILITRE, method=codes.SUM_OF_VOXELS)
+    yield Number(codes.ATTENUATION, lung.lung_mean_hu, codes.HOUNSFIELD, derivation=codes.MEAN)
+    yield Number(codes.LESION_VOLUME, lung.lesion_ml, codes.MILLILITRE)
+    yield Number(codes.OPACITY, lung.opacity_percent, codes.PERCENT)
+    yield Number(codes.HIGH_OPACITY, lung.high_opacity_percent, codes.PERCENT)
+    yield Number(codes.WELL_AERATED, lung.well_aerated_ml, codes.MILLILITRE)

@@ -1,0 +1,1 @@
+"""Measure lungs and lesions: volumes, percentages, HU, diameters, severity scores."""

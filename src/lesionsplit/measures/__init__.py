@@ -1,1 +1,0 @@
-"""Numbers that a reader of a CT would want of what was found."""

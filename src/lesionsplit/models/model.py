@@ -1,0 +1,95 @@
+"""A trained network in one file, with all that is needed to use it and to know where it comes from."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from msgspec import Meta
+from torch import Tensor, nn
+
+from lesionsplit.data.normalise import Normalisation
+from lesionsplit.data.placement import PlacementSettings
+from lesionsplit.methods.base import MethodOutput
+from lesionsplit.methods.table import AnyMethod
+from lesionsplit.models.card import WeightsKind
+from lesionsplit.settings import Settings
+
+
+class ModelCard(Settings, frozen=True):
+    """How to use the weights in a file, and where they come from."""
+
+    format: Literal[3]
+    """`models.card.FORMAT`."""
+
+    method: AnyMethod
+    placement: PlacementSettings
+    normalisation: Normalisation
+    threshold: Annotated[float, Meta(gt=0, le=1)]
+    """Lowest score that counts as lesion."""
+
+    threshold_from: str
+    """How the threshold was set."""
+
+    trained: dict[str, str]
+    """Where the weights come from: version, data fingerprint, seed, steps."""
+
+
+WEIGHTS = WeightsKind(
+    card=ModelCard,
+    key="lesionsplit",
+    owner="lesionsplit",
+    command="train",
+    default=files("lesionsplit") / "weights" / "default.safetensors",
+)
+
+
+class Model:
+    """A trained network and its card."""
+
+    def __init__(self, card: ModelCard, network: nn.Module) -> None:
+        self.card = card
+        self.network = network.eval().requires_grad_(False)
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> Model:
+        """Read a weights file, by default the one in the package; never runs code from it.
+
+        Raises:
+            WeightsError: the file is missing, not safetensors, not ours, or does not fit its own card.
+        """
+        card, network = WEIGHTS.read(path, lambda card: card.method.build_network())
+        return cls(card, network.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+
+    def save(self, path: Path) -> None:
+        """Write the weights file, whole or not at all.
+
+        Raises:
+            DataError: the file cannot be written.
+        """
+        WEIGHTS.write(path, self.card, self.network)
+
+    def infer(self, images: Tensor) -> MethodOutput:
+        """Score and healthy version of slices on the canvas, (B, 1, H, W), in network grey."""
+        return self.card.method.infer(self.network, images)
+
+
+def digest(path: Path | None = None) -> str:
+    """SHA-256 of a weights file, by default the one in the package: shows which weights made a result."""
+    with WEIGHTS.locate(path) as file:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def load_model(weights: str | Path = "default") -> Model:
+    """A trained network and its card.
+
+    Args:
+        weights: ``default`` for the weights in the package, or a weights file.
+
+    Raises:
+        WeightsError: the file is missing, broken or of another kind.
+    """
+    return Model.load(None if str(weights) == "default" else Path(weights))

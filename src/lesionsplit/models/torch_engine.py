@@ -1,0 +1,37 @@
+"""PyTorch as an engine: always available, on any device."""
+
+from __future__ import annotations
+
+import torch
+
+from lesionsplit.images import Float
+from lesionsplit.models.engine import EngineOutput
+from lesionsplit.models.model import Model, ModelCard
+
+
+class TorchEngine:
+    """Runs a model in PyTorch."""
+
+    def __init__(self, model: Model, device: torch.device) -> None:
+        self.model = model
+        self.device = device
+        model.network.to(device)
+
+    @property
+    def card(self) -> ModelCard:
+        """Card of the model."""
+        return self.model.card
+
+    @property
+    def name(self) -> str:
+        """PyTorch's version and the device."""
+        return f"torch {torch.__version__} on {self.device}"
+
+    def infer(self, canvases: Float) -> EngineOutput:
+        """Run the network on canvases, (B, 1, H, W), network grey."""
+        with torch.inference_mode():
+            images = torch.from_numpy(canvases).to(self.device, memory_format=torch.channels_last)
+            output = self.model.infer(images)
+            score, healthy = (part.float().squeeze(1).cpu().numpy() for part in (output.score, output.healthy))
+            presence = None if output.presence is None else output.presence.float().cpu().numpy()
+        return EngineOutput(score, healthy, presence).checked(canvases)

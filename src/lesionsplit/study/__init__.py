@@ -1,1 +1,0 @@
-"""A study: several methods trained on the same slices, and scored in the same way."""

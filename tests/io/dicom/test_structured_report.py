@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import highdicom
+import msgspec
+import pydicom
+import pytest
+
+from lesionsplit.io.dicom.identity import Identity
+from lesionsplit.io.dicom.segmentation import Written, write_segmentation
+from lesionsplit.io.dicom.structured_report import write_structured_report
+from lesionsplit.measurements.result import (
+    LEFT_LUNG,
+    LUNGS,
+    NO_HU,
+    NO_LOBES,
+    RIGHT_LUNG,
+    Measurements,
+    Missing,
+    Profile,
+    Region,
+)
+from lesionsplit.measurements.settings import MeasurementSettings
+from lesionsplit.volumes.decomposed import DecomposedVolume
+
+Find = Callable[..., DecomposedVolume]
+
+
+def region(name: str, **changes: float | Missing) -> Region:
+    """A number a field, each its own, so that none can stand for another."""
+    fields = [field for field in Region.__struct_fields__ if field != "name"]
+    start = {LUNGS: 100, RIGHT_LUNG: 200, LEFT_LUNG: 300}[name]
+    numbers: dict[str, Any] = {field: start + index + 0.125 for index, field in enumerate(fields)}
+    return Region(name=name, **{**numbers, **changes})
+
+
+def measures(**changes: Any) -> Measurements:
+    values: dict[str, Any] = {
+        "name": "ct",
+        "regions": [region(LUNGS), region(RIGHT_LUNG), region(LEFT_LUNG)],
+        "lesion_count": 3,
+        "small_lesion_count": 1,
+        "small_lesions_ml": 0.05,
+        "largest_axial_diameter_mm": 31.5,
+        "largest_diameter_mm": 40.25,
+        "slices": 9,
+        "lung_slices": 6,
+        "lesion_slices": 4,
+        "lesion_slices_percent": 66.7,
+        "first_lesion_slice": 4,
+        "last_lesion_slice": 8,
+        "most_affected_slice": 5,
+        "most_affected_percent": 20.0,
+        "severity_score": NO_LOBES,
+        "lung_severity_score": NO_LOBES,
+        "high_opacity_score": NO_LOBES,
+        "threshold": 0.6866,
+        "highest_score": 0.99,
+        "highest_slice_score": 0.9,
+        "highest_score_slice": 5,
+        "lesions": [],
+        "profile": Profile(lung_pixels=[], lesion_pixels=[], score=[]),
+        "settings": MeasurementSettings(),
+        "notes": [],
+    }
+    return Measurements(**{**values, **changes})
+
+
+@pytest.fixture
+def write(find: Find, identity: Identity, tmp_path: Path) -> Callable[..., tuple[Written, Path, DecomposedVolume]]:
+    def written(numbers: Measurements, kind: str = "straight", **tags: Any) -> tuple[Written, Path, DecomposedVolume]:
+        findings = find(kind, **tags)
+        segmentation = write_segmentation(findings, tmp_path / "seg.dcm", identity=identity, omit_empty_frames=True)
+        path = write_structured_report(findings, numbers, segmentation, tmp_path / "sr.dcm", identity=identity)
+        return segmentation, path, findings
+
+    return written
+
+
+Write = Callable[..., tuple[Written, Path, DecomposedVolume]]
+
+
+def lines(group: Any) -> list[tuple[str, float, str, str]]:
+    """Code, value, unit and derivation of each measurement of a group."""
+    return [
+        (
+            line.name.value,
+            line.value,
+            line.unit.value,
+            line.derivation.value if line.derivation is not None else "",
+        )
+        for line in group.get_measurements()
+    ]
+
+
+def test_every_number_is_with_its_segment(write: Write) -> None:
+    segmentation, path, _ = write(measures())
+    report = highdicom.sr.srread(path).content
+    groups = report.get_volumetric_roi_measurement_groups()
+    assert [group.referenced_segment[0].referenced_segment_numbers for group in groups] == [[3], [1], [2]]
+    assert {group.referenced_segment[0].referenced_sop_instance_uid for group in groups} == {
+        pydicom.dcmread(segmentation.path).SOPInstanceUID
+    }
+    names = ("lesion", "right lung", "left lung")
+    assert [group.tracking_uid for group in groups] == [segmentation.tracking[name] for name in names]
+    both, right, left = measures().regions
+    assert lines(groups[0]) == [
+        ("118565006", both.lesion_ml, "mL", ""),
+        ("OPACITY", both.opacity_percent, "%", ""),
+        ("HIGH-OPACITY", both.high_opacity_percent, "%", ""),
+        ("GROUND-GLASS", both.ground_glass_ml, "mL", ""),
+        ("CONSOLIDATION", both.consolidation_ml, "mL", ""),
+        ("112031", both.lesion_mean_hu, "[hnsf'U]", "373098007"),
+        ("112031", both.lesion_p50_hu, "[hnsf'U]", "373099004"),
+        ("112031", both.lesion_sd_hu, "[hnsf'U]", "386136009"),
+        ("246206008", 3, "1", ""),
+        ("103339001", 31.5, "mm", ""),
+    ]
+    for group, lung in ((groups[1], right), (groups[2], left)):
+        assert lines(group) == [
+            ("118565006", lung.lung_ml, "mL", ""),
+            ("112031", lung.lung_mean_hu, "[hnsf'U]", "373098007"),
+            ("LESION-VOLUME", lung.lesion_ml, "mL", ""),
+            ("OPACITY", lung.opacity_percent, "%", ""),
+            ("HIGH-OPACITY", lung.high_opacity_percent, "%", ""),
+            ("WELL-AERATED", lung.well_aerated_ml, "mL", ""),
+        ]
+    assert [group.finding_type.value for group in groups] == ["52988006", "39607008", "39607008"]
+    assert [group.finding_sites[0].laterality for group in groups] == [None, *_sides()]
+
+
+def _sides() -> list[Any]:
+    from pydicom.sr.coding import Code
+
+    return [Code("24028007", "SCT", "Right"), Code("7771000", "SCT", "Left")]
+
+
+def test_scores_are_there_when_lobes_are(write: Write) -> None:
+    _, path, _ = write(measures(severity_score=12, lung_severity_score=9, high_opacity_score=0))
+    groups = highdicom.sr.srread(path).content.get_volumetric_roi_measurement_groups()
+    assert lines(groups[0])[-3:] == [("CTSS", 12, "1", ""), ("LSS", 9, "1", ""), ("LHOS", 0, "1", "")]
+
+
+def test_what_there_is_not_is_left_out(write: Write, complaints: Callable[[Path], list[str]]) -> None:
+    fields = [field for field in Region.__struct_fields__ if field != "name"]
+    gone = dict.fromkeys((field for field in fields if field not in ("lung_ml", "lesion_ml")), NO_HU)
+    _, path, _ = write(
+        measures(
+            regions=[region(name, **gone) for name in (LUNGS, RIGHT_LUNG, LEFT_LUNG)],
+            largest_axial_diameter_mm=Missing("not available: pixels of unknown size"),
+        )
+    )
+    groups = highdicom.sr.srread(path).content.get_volumetric_roi_measurement_groups()
+    assert [[line[0] for line in lines(group)] for group in groups] == [
+        ["118565006", "246206008"],
+        ["118565006", "LESION-VOLUME"],
+        ["118565006", "LESION-VOLUME"],
+    ]
+    assert complaints(path) == []
+
+
+def test_a_report_without_any_number(write: Write, complaints: Callable[[Path], list[str]]) -> None:
+    fields = [field for field in Region.__struct_fields__ if field != "name"]
+    nothing = [region(name, **dict.fromkeys(fields, NO_HU)) for name in (LUNGS, RIGHT_LUNG, LEFT_LUNG)]
+    _, path, _ = write(measures(regions=nothing))
+    groups = highdicom.sr.srread(path).content.get_volumetric_roi_measurement_groups()
+    assert [lines(group) for group in groups[1:]] == [[], []]
+    assert complaints(path) == []
+
+
+@pytest.mark.parametrize("kind", ["straight", "oblique", "tilted"])
+def test_dciodvfy_finds_nothing(write: Write, complaints: Callable[[Path], list[str]], kind: str) -> None:
+    _, path, _ = write(measures(severity_score=12), kind)
+    assert complaints(path) == []
+
+
+def test_it_names_program_settings_and_evidence(write: Write, identity: Identity) -> None:
+    segmentation, path, findings = write(measures())
+    data = highdicom.sr.srread(path)
+    assert (data.CompletionFlag, data.VerificationFlag, data.PreliminaryFlag) == (
+        "COMPLETE",
+        "UNVERIFIED",
+        "PRELIMINARY",
+    )
+    used = {
+        item.ReferencedSOPInstanceUID
+        for study in data.CurrentRequestedProcedureEvidenceSequence
+        for series in study.ReferencedSeriesSequence
+        for item in series.ReferencedSOPSequence
+    }
+    headers = findings.volume.source.instances
+    assert used == {*(header.SOPInstanceUID for header in headers), segmentation.header.SOPInstanceUID}
+    assert data.StudyInstanceUID == headers[0].StudyInstanceUID
+    assert data.SeriesInstanceUID == identity.report.series
+    content = path.read_bytes()
+    for parameter in (
+        f"weights_sha256={identity.weights}",
+        "threshold=0.6866",
+        "ground_glass_hu=-750..-300",
+        "consolidation_hu=-300..50",
+        "well_aerated_hu=-950..-700",
+        "high_opacity_hu=-200..",
+    ):
+        assert parameter.encode() in content
+    assert data.CodingSchemeIdentificationSequence[0].CodingSchemeDesignator == "99LESIONSPLIT"
+
+
+def test_missing_tags_stay_empty(write: Write, complaints: Callable[[Path], list[str]]) -> None:
+    names = ["PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "AccessionNumber"]
+    _, path, _ = write(measures(), **dict.fromkeys(names))
+    data = pydicom.dcmread(path)
+    assert [str(data[name].value or "") for name in names] == [""] * 7
+    assert complaints(path) == []
+
+
+def test_notes_are_comments_in_every_group(write: Write, complaints: Callable[[Path], list[str]]) -> None:
+    notes = ["the scan cuts the lungs at the top: they are incomplete", "Schicht \u00fc " + "x" * 200]
+    _, path, _ = write(measures(notes=notes))
+    groups = highdicom.sr.srread(path).content.get_volumetric_roi_measurement_groups()
+    for group in groups:
+        found = [item for item in group[0].ContentSequence if item.ValueType == "TEXT"]
+        comments = [item.TextValue for item in found if item.ConceptNameCodeSequence[0].CodeValue == "121106"]
+        assert comments == [notes[0], "Schicht \\xfc " + "x" * 200]
+    assert complaints(path) == []
+
+
+def test_numbers_are_the_measures_own(write: Write) -> None:
+    numbers = measures()
+    before = msgspec.json.encode(numbers)
+    write(numbers)
+    assert msgspec.json.encode(numbers) == before

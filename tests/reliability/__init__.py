@@ -1,0 +1,1 @@
+"""Never silently wrong, never lost: broken files, killed processes and full disks; `make campaign`."""
