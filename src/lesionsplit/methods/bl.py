@@ -38,7 +38,7 @@ from lesionsplit.methods.base import MethodOutput, MethodSettings, bare
 from lesionsplit.methods.classifier import ClassifierMethod, ClassifierSettings
 from lesionsplit.methods.va_gan import HeatMap, heat_map
 from lesionsplit.networks.critic import Critic, CriticSettings
-from lesionsplit.networks.translator import Translator, TranslatorSettings
+from lesionsplit.networks.translator import TranslatorSettings, build_translator
 from lesionsplit.settings import BelowOne, Count, NonNegative, Positive, Settings
 
 
@@ -109,7 +109,8 @@ class BlNet(nn.Module):
 
     def __init__(self, settings: TranslatorSettings) -> None:
         super().__init__()
-        self.translator = Translator(settings)
+        self.translator = build_translator(settings)
+        self.start = settings.start
 
     def forward(self, image: Tensor) -> Tensor:
         """The healthy versions of a batch of images, (B, 1, H, W), in network grey, within [-1, 1].
@@ -118,7 +119,7 @@ class BlNet(nn.Module):
             SettingsError: H or W is not a multiple of the encoder's stride.
         """
         output = torch.tanh(self.translator(image))
-        return output if self.translator.start == "random" else (image + output).clip(-1, 1)
+        return output if self.start == "random" else (image + output).clip(-1, 1)
 
 
 def objective(batch: Batch, normal: Tensor, lesion: Tensor, classifier: nn.Module, critic: nn.Module | None) -> Terms:

@@ -32,7 +32,7 @@ from lesionsplit.losses import Terms
 from lesionsplit.methods.adversarial import AdversarialMethod, frozen
 from lesionsplit.methods.base import MethodOutput, MethodSettings
 from lesionsplit.networks.critic import Critic, CriticSettings
-from lesionsplit.networks.translator import Translator, TranslatorSettings
+from lesionsplit.networks.translator import TranslatorSettings, build_translator
 from lesionsplit.settings import BelowOne, Count, NonNegative, NonNegativeInt, Positive, Settings
 
 
@@ -113,7 +113,7 @@ class VaGanNet(nn.Module):
 
     def __init__(self, settings: TranslatorSettings, output: Literal["linear", "tanh"]) -> None:
         super().__init__()
-        self.translator = Translator(settings)
+        self.translator = build_translator(settings)
         self.output = output
 
     def forward(self, image: Tensor) -> Tensor:

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from lesionsplit.networks.unet import Decoder, Encoder, Norm, UNetSettings, check_stride
+from lesionsplit.errors import SettingsError
+from lesionsplit.networks.backbone import BackboneSettings, ResidualUNet
+from lesionsplit.networks.unet import Decoder, Encoder
 
 
-class NetworkSettings(UNetSettings, frozen=True):
-    """Width, depth, and the choice in which the paper and its authors' code differ."""
+class NetworkSettings(BackboneSettings, frozen=True):
+    """Width, depth, kind, and the choice in which the paper and its authors' code differ."""
 
     decoders: Literal["separate", "shared"] = "separate"
-    """``separate``: G1 and G2 share no weights (the paper). ``shared``: they differ only in the last 1 x 1
-    convolution (the authors' code, which appends one up-convolution module to both)."""
+    """``separate``: G1 and G2 share no weights (the paper). ``shared``: they differ only in the last convolution (the
+    authors' code, which appends one up-convolution module to both; a residual backbone)."""
 
-    start: Literal["random", "identity"] = "random"
-    """``random``: G1 outputs the healthy version itself (the paper); most of a short training goes into
-    learning to copy. ``identity``: G1 outputs a change of the slice, in (-1, 1), and both decoders start from
-    zero, so that the untrained network returns the slice as healthy and no lesion."""
-
-    norm: Norm = "batch"
-    """Normalisation after each convolution."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.backbone == "residual" and self.decoders == "separate":
+            raise SettingsError("method.network.backbone: is residual, which has one decoder; set decoders to shared")
 
 
 class Decomposition(NamedTuple):
@@ -44,23 +44,25 @@ class Decomposition(NamedTuple):
 class DecompositionNet(nn.Module):
     """Encodes a slice once and decodes it twice: as healthy lung, and as lesion."""
 
-    def __init__(self, encoder: Encoder, decoders: dict[str, Decoder], start: Literal["random", "identity"]) -> None:
+    def __init__(
+        self, encoder: nn.Module, decoders: Mapping[str, nn.Module], start: Literal["random", "identity"]
+    ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.decoders = nn.ModuleDict(decoders)
+        self.decoders = nn.ModuleDict(dict(decoders))
         self.start = start
-        if start == "identity":
-            for decoder in decoders.values():
-                decoder.start_from_zero()
 
     @classmethod
     def build(cls, settings: NetworkSettings) -> DecompositionNet:
         """The network with fresh weights."""
+        if settings.backbone == "residual":
+            return cls(nn.Identity(), {"both": ResidualUNet(settings, outputs=2)}, settings.start)
         channels, norm = settings.channels, settings.norm
-        if settings.decoders == "separate":
-            decoders = {"healthy": Decoder(channels, norm), "lesion": Decoder(channels, norm)}
-        else:
-            decoders = {"both": Decoder(channels, norm, outputs=2)}
+        names = ["healthy", "lesion"] if settings.decoders == "separate" else ["both"]
+        decoders = {name: Decoder(channels, norm, outputs=2 // len(names)) for name in names}
+        if settings.start == "identity":
+            for decoder in decoders.values():
+                decoder.start_from_zero()
         return cls(Encoder(channels, norm), decoders, settings.start)
 
     def forward(self, image: Tensor) -> Decomposition:
@@ -69,7 +71,6 @@ class DecompositionNet(nn.Module):
         Raises:
             SettingsError: H or W is not a multiple of the encoder's stride.
         """
-        check_stride(image, self.encoder)
         features = self.encoder(image)
         parts = torch.tanh(torch.cat([decoder(features) for decoder in self.decoders.values()], dim=1))
         healthy, lesion = parts.chunk(2, dim=1)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from msgspec import Meta
 from torch import Tensor, nn
 
-from lesionsplit.networks.unet import Channels, Decoder, Encoder, Norm, UNetSettings, check_stride
+from lesionsplit.networks.unet import Channels, Decoder, Encoder, Norm, UNetSettings
 
 Odd = Literal[3, 5, 7, 9, 11, 13, 15]
 
@@ -76,7 +76,6 @@ class LesionUNet(nn.Module):
         Raises:
             SettingsError: H or W is not a multiple of the encoder's stride.
         """
-        check_stride(image, self.encoder)
         inputs = torch.cat([image, *(opening(image, size) for size in self.openings)], dim=1)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         logit, added = self.decoder(self.encoder(inputs)).chunk(2, dim=1)

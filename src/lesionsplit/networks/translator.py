@@ -1,32 +1,27 @@
-"""A U-Net from slice to image, for the methods that translate slices into healthy ones."""
+"""From slice to image, for the methods that translate slices into healthy ones."""
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import Tensor, nn
 
-from lesionsplit.networks.unet import Decoder, Encoder, Norm, UNetSettings, check_stride
+from lesionsplit.networks.backbone import BackboneSettings, ResidualUNet
+from lesionsplit.networks.unet import Decoder, Encoder
 
 
-class TranslatorSettings(UNetSettings, frozen=True):
-    """Width, depth and initial state."""
+class TranslatorSettings(BackboneSettings, frozen=True):
+    """Width, depth, kind and initial state of the backbone."""
 
-    norm: Norm = "batch"
-    """Normalisation after each convolution."""
 
-    start: Literal["random", "identity"] = "random"
-    """``random``: random weights, as in the papers. ``identity``: the output is a change of the slice and starts
-    from zero, so that the untrained network returns every slice unchanged; a short training then does not
-    have to learn to copy."""
+def build_translator(settings: TranslatorSettings) -> nn.Module:
+    """A network from (B, 1, H, W), in network grey, to (B, 1, H, W), unbounded, with fresh weights."""
+    return ResidualUNet(settings, outputs=1) if settings.backbone == "residual" else Translator(settings)
 
 
 class Translator(nn.Module):
-    """One encoder, one decoder, skips between them; (B, 1, H, W) to (B, 1, H, W), unbounded."""
+    """One encoder, one decoder, skips between them."""
 
     def __init__(self, settings: TranslatorSettings) -> None:
         super().__init__()
-        self.start = settings.start
         self.encoder = Encoder(settings.channels, settings.norm)
         self.decoder = Decoder(settings.channels, settings.norm)
         if settings.start == "identity":
@@ -38,6 +33,5 @@ class Translator(nn.Module):
         Raises:
             SettingsError: H or W is not a multiple of the encoder's stride.
         """
-        check_stride(image, self.encoder)
         output: Tensor = self.decoder(self.encoder(image))
         return output

@@ -49,7 +49,17 @@ class Encoder(nn.Module):
         self.downs = nn.ModuleList(nn.Conv2d(width, width, kernel_size=2, stride=2) for width in channels[:-1])
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Features of (B, inputs, H, W) from fine to coarse; H and W are multiples of ``stride``."""
+        """Features of (B, inputs, H, W) from fine to coarse.
+
+        Raises:
+            SettingsError: H or W is not a multiple of ``stride``.
+        """
+        height, width = image.shape[-2:]
+        if height % self.stride or width % self.stride:
+            raise SettingsError(
+                f"placement: the network's input is {height} x {width} pixels; with {len(self.blocks)} levels both "
+                f"sides must be multiples of {self.stride}"
+            )
         features = [self.blocks[0](image)]
         for down, block in zip(self.downs, self.blocks[1:], strict=True):
             features.append(block(down(features[-1])))
@@ -86,20 +96,6 @@ def stride_of(channels: Sequence[int]) -> int:
     """Pixels of the finest features per pixel of the coarsest, along each side."""
     stride: int = 2 ** (len(channels) - 1)
     return stride
-
-
-def check_stride(image: Tensor, encoder: Encoder) -> None:
-    """Refuse images, (B, C, H, W), that an encoder cannot halve often enough.
-
-    Raises:
-        SettingsError: H or W is not a multiple of its stride.
-    """
-    height, width = image.shape[-2:]
-    if height % encoder.stride or width % encoder.stride:
-        raise SettingsError(
-            f"placement: the network's input is {height} x {width} pixels; with {len(encoder.blocks)} levels both "
-            f"sides must be multiples of {encoder.stride}"
-        )
 
 
 def _conv(inputs: int, outputs: int, norm: Norm) -> list[nn.Module]:

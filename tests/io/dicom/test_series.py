@@ -23,7 +23,10 @@ from pydicom.uid import (
 
 from lesionsplit.errors import DataError
 from lesionsplit.io.archive import FileEntry
+from lesionsplit.io.dicom.files import add_pixels, read_dataset, read_header
+from lesionsplit.io.dicom.pixels import SliceReader
 from lesionsplit.io.dicom.series import read_series
+from lesionsplit.io.dicom.slices import slices_of
 from lesionsplit.volumes.intensity import ReadOptions
 from lesionsplit.volumes.scratch import Scratch
 from lesionsplit.volumes.volume import Source, Volume
@@ -522,3 +525,18 @@ def test_an_absurd_thickness_is_none(thickness: str, make: ModuleType, tmp_path:
         volume = read([file], scratch, force=True)
     assert volume.spacing[2] == 1
     assert volume.source.notes == ("the slice thickness is unknown: volumes assume 1 mm",)
+
+
+def test_a_file_that_is_cut_between_header_and_pixels_is_one_line(make: ModuleType, tmp_path: Path) -> None:
+    (file,) = make.make_series(tmp_path / "ct", SMALL)[:1]
+    entry = FileEntry(file)
+    header, start = read_header(entry)
+    whole = file.read_bytes()
+    full = read_dataset(entry, pixels=True)
+    assert add_pixels(header, start, entry).PixelData == full.PixelData
+    (one,) = slices_of([entry], None, force=False)[0]
+    for length in (start + len(full.PixelData) // 2, start + 3, start, start // 2):
+        file.write_bytes(whole[:length])
+        with pytest.raises(DataError, match=r"truncated|no pixels|complete\?") as raised:
+            SliceReader(None, force=False).read(one)
+        assert str(raised.value).startswith(f"{file}: ")

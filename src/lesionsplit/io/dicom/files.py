@@ -50,6 +50,9 @@ BEGINNINGS: Final = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
 LARGEST_PRIVATE = 1024
 """Maximum bytes of a private element that is kept in a header."""
 
+PIXEL_GROUPS: Final = (0x0028, 0x7FE0)
+"""Groups of the elements that describe the pixels, and of offsets of compressed ones."""
+
 ICON, OVERLAYS = 0x00880200, range(0x6000, 0x6020, 2)
 """Other large parts of a header: icon image and overlays."""
 
@@ -73,11 +76,55 @@ def read_dataset(entry: FileEntry, archive: zipfile.ZipFile | None = None, *, pi
     Raises:
         DataError: it cannot be read, is not DICOM, or is a slice without pixels.
     """
+    return _read(entry, archive, pixels=pixels)[0]
+
+
+def read_header(entry: FileEntry, archive: zipfile.ZipFile | None = None) -> tuple[Dataset, int]:
+    """Read a DICOM file without its pixels, and where they begin, for `add_pixels`.
+
+    Raises:
+        DataError: as `read_dataset`.
+    """
+    return _read(entry, archive, pixels=False)
+
+
+def add_pixels(header: Dataset, start: int, entry: FileEntry, archive: zipfile.ZipFile | None = None) -> Dataset:
+    """The elements of a header that decoders need, and the pixels, without reading the rest of the header again.
+
+    Args:
+        header: what `read_header` returned for the file.
+        start: the byte at which the pixels begin.
+        entry: the file.
+        archive: the open archive of the file, if any.
+
+    Raises:
+        DataError: they cannot be read.
+    """
+    if header.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:  # it is decompressed as a whole
+        return read_dataset(entry, archive, pixels=True)
+    implicit, little = header.original_encoding
+    try:
+        with entry.open(archive) as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            file.seek(start)
+            dataset = pydicom.filereader.read_dataset(file, bool(implicit), bool(little))
+    except BROKEN as error:
+        raise DataError(f"{entry}: cannot be read as DICOM ({line(error)}); is it complete?") from None
+    for tag in header.keys():  # noqa: SIM118  whose elements stay as they are stored
+        if tag.group in PIXEL_GROUPS:
+            dataset[tag] = header.get_item(tag)
+    dataset.file_meta = header.file_meta
+    return dataset
+
+
+def _read(entry: FileEntry, archive: zipfile.ZipFile | None, *, pixels: bool) -> tuple[Dataset, int]:
+    """A data set and the byte at which reading ended."""
     try:
         with entry.open(archive) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about invalid values: those that are used are checked
             dataset = pydicom.dcmread(file, force=True, stop_before_pixels=not pixels)
             kind = value_of(dataset, "SOPClassUID") or getattr(dataset.file_meta, "MediaStorageSOPClassUID", None)
+            end = file.tell()
             ended = not pixels and not file.read(1)
     except BROKEN as error:
         raise DataError(f"{entry}: cannot be read as DICOM ({line(error)}); is it complete?") from None
@@ -99,7 +146,7 @@ def read_dataset(entry: FileEntry, archive: zipfile.ZipFile | None = None, *, pi
         implicit, little = dataset.original_encoding
         explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
-    return dataset
+    return dataset, end
 
 
 def _uid(value: object) -> UID:

@@ -12,7 +12,7 @@ from pydicom import Dataset
 from lesionsplit.errors import DataError
 from lesionsplit.io.archive import FileEntry
 from lesionsplit.io.dicom.decode import decoded
-from lesionsplit.io.dicom.files import BROKEN, frame_count, line, listed, numbers, read_dataset, value_of
+from lesionsplit.io.dicom.files import BROKEN, add_pixels, frame_count, line, listed, numbers, read_dataset, value_of
 from lesionsplit.io.dicom.slices import CtSlice
 from lesionsplit.volumes.volume import AIR, Voxels
 
@@ -77,6 +77,8 @@ class SliceReader:
         return SliceValues(values.T, notes)
 
     def _dataset(self, one: CtSlice) -> Dataset:
+        if one.pixels is not None:
+            return add_pixels(one.header, one.pixels, one.entry, self.archive)
         if self._open and self._open[0] == one.entry:
             return self._open[1]
         dataset = read_dataset(one.entry, self.archive, pixels=True)

@@ -11,7 +11,7 @@ from pydicom import Dataset
 from lesionsplit.errors import DataError
 from lesionsplit.io.archive import FileEntry
 from lesionsplit.io.dicom.enhanced import frame_headers
-from lesionsplit.io.dicom.files import ENHANCED, numbers, read_dataset, strip, value_of, why_not
+from lesionsplit.io.dicom.files import ENHANCED, numbers, read_header, strip, value_of, why_not
 from lesionsplit.io.dicom.geometry import Place, place_of
 
 
@@ -24,6 +24,9 @@ class CtSlice(NamedTuple):
 
     header: Dataset
     """Without pixels; of a multi-frame object, with the elements of this frame."""
+
+    pixels: int | None
+    """The byte of the file at which the pixels begin; None for a multi-frame object."""
 
     place: Place
 
@@ -44,10 +47,10 @@ def slices_of(
     found: list[CtSlice] = []
     odd: list[tuple[FileEntry, str]] = []
     for entry in entries:
-        for frame, header in enumerate(_headers(entry, archive)):
+        for frame, (header, pixels) in enumerate(_headers(entry, archive)):
             try:
                 _check(header, str(entry))
-                found.append(CtSlice(entry, frame, header, place_of(header, str(entry))))
+                found.append(CtSlice(entry, frame, header, pixels, place_of(header, str(entry))))
             except DataError as error:  # noqa: PERF203
                 odd.append((entry, str(error).removeprefix(f"{entry}: ")))
     if not odd:
@@ -60,14 +63,15 @@ def slices_of(
     return found, (f"{len(odd)} of {count} slices were left out: the first {why.partition(';')[0]}",)
 
 
-def _headers(entry: FileEntry, archive: zipfile.ZipFile | None) -> Iterator[Dataset]:
-    header = strip(read_dataset(entry, archive))
+def _headers(entry: FileEntry, archive: zipfile.ZipFile | None) -> Iterator[tuple[Dataset, int | None]]:
+    header, pixels = read_header(entry, archive)
+    header = strip(header)
     if why := why_not(header):
         raise DataError(f"{entry}: is not a CT slice but: {why}; give a CT series with one file per slice")
     if value_of(header, "SOPClassUID") in ENHANCED:
-        yield from frame_headers(header, str(entry))
+        yield from ((frame, None) for frame in frame_headers(header, str(entry)))
     else:
-        yield header
+        yield header, pixels
 
 
 def _check(header: Dataset, where: str) -> None:
