@@ -43,7 +43,7 @@ class Labeller:
         labels = np.zeros(lesion.shape, dtype=np.int32)
         last, self._last = self._last, labels[-1].copy()  # a view would hold the chunk
         stack = lesion if last is None else np.concatenate([last[None] > 0, lesion])
-        box = _box(stack)
+        box = box_of(stack)
         if box is None:
             return labels
         found, count = ndimage.label(stack[:, box[0], box[1]], structure=TOUCH)
@@ -134,8 +134,8 @@ def _pairs(before: Labels, after: Labels) -> npt.NDArray[np.int64]:
     return np.stack(np.divmod(pairs, size))
 
 
-def _box(stack: Mask) -> tuple[slice, slice] | None:
-    """The rows and columns of the bounding box."""
+def box_of(stack: Mask) -> tuple[slice, slice] | None:
+    """Rows and columns of the bounding box of a mask, (slices, rows, columns); None if it is empty."""
     flat: Mask = np.logical_or.reduce(stack, axis=0)
     rows, columns = np.flatnonzero(flat.any(axis=1)), np.flatnonzero(flat.any(axis=0))
     return (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)) if len(rows) else None

@@ -16,7 +16,7 @@ from scipy.spatial.distance import pdist
 
 from lesionsplit.images import Mask
 from lesionsplit.measurements.chunks import lesion_chunks
-from lesionsplit.measurements.components import Components, Labeller
+from lesionsplit.measurements.components import Components, Labeller, box_of
 from lesionsplit.volumes.decomposed import DecomposedVolume
 from lesionsplit.volumes.volume import Affine
 
@@ -52,13 +52,18 @@ def extents(findings: DecomposedVolume, components: Components, count: int) -> l
     affine = findings.volume.axial_affine
     label = Labeller()
     for first, lesion in lesion_chunks(findings):
-        numbers = number[label(lesion)]
+        labels, around = label(lesion), box_of(lesion)
+        if around is None:
+            continue
+        corner = np.array([around[0].start, around[1].start])
+        numbers = number[labels[:, around[0], around[1]]]
         for one, box in enumerate(ndimage.find_objects(numbers), 1):
             if box is None:
                 continue
+            start = corner + np.array([box[1].start, box[2].start])
             for index, mask in enumerate(numbers[box] == one, first + box[0].start):
                 if mask.any():
-                    _widen(found[one - 1], index, outline(mask) + np.array([box[1].start, box[2].start]), affine)
+                    _widen(found[one - 1], index, outline(mask) + start, affine)
     return found
 
 
