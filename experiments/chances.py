@@ -9,7 +9,8 @@ the scale and not on the ranking:
 * The lowest Dice from a threshold of 0.1 to one of 0.6, as a share of the best; and with which odds it would be as high
   against the one as against the other.
 
-Of weights of `distilled` the settings are printed that would make it so; `distilled.toml` has those that were chosen.
+Of weights of `distilled` and `separation` the settings are printed that would make it so; `distilled.toml` and
+`separation.toml` have those that were chosen.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from lesionsplit.evaluation.protocol import RESOLUTION, read_mask, to_grid
 from lesionsplit.evaluation.score_histogram import STARTS, Counts, ScoreHistogram, Values, lowest_dice
 from lesionsplit.inference.predictor import SlicePredictor
 from lesionsplit.methods.distilled import DistilledSettings
+from lesionsplit.methods.separation import SeparationSettings
 from lesionsplit.scores import LEVELS
 
 LOW, HIGH = 0.1, 0.6
@@ -55,7 +57,11 @@ def main() -> None:
         lowest = f"{lowest_with(1.0, one):.3f} / {lowest_with(1.0, other):.3f}"
         print(f"{name}: slope {said(slope)}, intercept {said(intercept)}; lowest Dice {lowest} of the best")
         method = predictor.model.card.method
-        if isinstance(method, DistilledSettings) and slope.value is not None and intercept.value is not None:
+        if (
+            isinstance(method, DistilledSettings | SeparationSettings)
+            and slope.value is not None
+            and intercept.value is not None
+        ):
             score_odds = method.score_odds**slope.value * math.exp(intercept.value)
             print(
                 f"  1 and 0 with method.logit_scale={slope.value * method.logit_scale:.2f} and "

@@ -34,11 +34,14 @@ def test_a_comparison_names_its_entries(tmp_path: Path) -> None:
     assert config.chosen(()) == config.entry
 
 
-@pytest.mark.parametrize("name", ["figures", "phantom"])
-def test_the_packages_own_studies_are_read(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "reference", "fewest"),
+    [("figures", "separation", 19), ("phantom", "decomposition", 14), ("teachers", "taught-by-diffusion", 5)],
+)
+def test_the_packages_own_comparisons_are_read(name: str, reference: str, fewest: int) -> None:
     config = read_comparison(name)
-    assert config.reference == "decomposition"
-    assert len(config.entry) >= 14
+    assert config.reference == reference
+    assert len(config.entry) >= fewest
 
 
 @pytest.mark.parametrize(

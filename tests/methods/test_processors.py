@@ -51,7 +51,7 @@ def test_all_that_trains_without_avx_512() -> None:
 def networks() -> dict[str, nn.Module]:
     """Every network and critic that a shipped configuration has, and the lung network."""
     methods = {name: read_config(name).method for name in CONFIGS}
-    for comparison in map(read_comparison, ("figures", "phantom")):
+    for comparison in map(read_comparison, ("figures", "phantom", "teachers")):
         methods |= {
             f"{comparison.title}: {entry.name}": settings_of(comparison, entry, 0).method
             for entry in comparison.entry

@@ -82,6 +82,20 @@ def test_the_parts_add_up_to_the_slice_exactly() -> None:
     np.testing.assert_allclose(probability.score.numpy(), lungs.numpy() / (1 + math.exp(-0.4)), atol=1e-6)
 
 
+def test_the_scale_changes_the_odds_and_keeps_none_and_all() -> None:
+    """Against logarithms: the logit of the score is logit_scale times that of half of G2, plus that of the odds."""
+    settings = msgspec.structs.replace(SETTINGS, score_odds=1.5, logit_scale=0.55)
+    images = batch().lesion
+    inside = lungs_of(images) > 0
+    half = math.log(1 + math.exp(-0.3)) / (1 + math.exp(-0.4)) / 2
+    expected = 1 / (1 + math.exp(-0.55 * math.log(half / (1 - half)) - math.log(1.5)))
+    score = settings.infer(Answers(0.4, -0.3, 9.0), images).score
+    np.testing.assert_allclose(score[inside], expected, rtol=1e-5)
+    assert (score[~inside] == 0).all()
+    assert (settings.infer(Answers(-200.0, 0.0, 9.0), images).score == 0).all()
+    assert (settings.infer(Answers(200.0, 50.0, 9.0), images).score[inside] == 1).all()
+
+
 def test_slices_and_mirror_images_are_averaged() -> None:
     made, images = built(), batch().lesion
     nn.init.normal_(made.network.head.weight)  # type: ignore[union-attr, arg-type]

@@ -129,7 +129,13 @@ class SeparationSettings(MethodSettings, frozen=True, tag_field="name", tag="sep
     there is nothing to take away and nothing to transplant."""
 
     heat_map: Literal["lesion", "probability"] = "lesion"
-    """The score: half of G2, or m."""
+    """The score before scaling: half of G2, or m."""
+
+    score_odds: Annotated[float, Meta(ge=1e-3, le=1e3)] = 1.0
+    logit_scale: Annotated[float, Meta(ge=0.01, le=100)] = 1.0
+    """The odds of the score are ``score_odds`` times those of the score before scaling to the power of
+    ``logit_scale``, which keeps the ranking of pixels. The values of `separation.toml` were set on val of covid-cell,
+    by `experiments/chances.py`."""
 
     pleural_margin: Fraction = 0.0
     """Fraction of its neighbours' highest score that a pixel just outside the lungs gets at least."""
@@ -165,7 +171,9 @@ class SeparationSettings(MethodSettings, frozen=True, tag_field="name", tag="sep
         direct = self.split(network, images, lungs)
         mirrored = self.split(network, images.flip(3), lungs.flip(3))
         parts = Split(*((one + other.flip(3)) / 2 for one, other in zip(direct, mirrored, strict=True)))
-        score = parts.lesion.clip(0, 2) / 2 if self.heat_map == "lesion" else parts.logit.sigmoid() * lungs
+        score = parts.lesion.clip(0, 2) / 2 if self.heat_map == "lesion" else parts.logit.sigmoid()
+        present, absent = self.score_odds * score**self.logit_scale, (1 - score) ** self.logit_scale
+        score = present / (present + absent) * lungs
         return MethodOutput(score_pleural_margin(score, lungs, self.pleural_margin), images - parts.lesion)
 
     def split(self, network: nn.Module, images: Tensor, lungs: Tensor) -> Split:
