@@ -103,3 +103,13 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 def test_importing_the_package_is_light() -> None:
     code = "import sys, lesionsplit; sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'click')))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_prediction_imports_nothing_of_training() -> None:
+    code = (
+        "import sys, numpy as np, lesionsplit.pipeline.slices, lesionsplit.pipeline.volumes, lesionsplit.cli.predict; "
+        "lesionsplit.predict(np.pad(np.full((64, 64), 90, np.uint8), 32)); "
+        "sys.exit(', '.join({'lightning_fabric', 'torch._dynamo', 'lesionsplit.training'} & sys.modules.keys()) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 
-from lightning_fabric import Fabric
 from msgspec import Meta
 from torch import Tensor, nn
 
@@ -12,6 +11,9 @@ from lesionsplit.data.sampling import Batch
 from lesionsplit.errors import SettingsError
 from lesionsplit.losses import Terms
 from lesionsplit.settings import Count, Positive, Settings
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 class MethodOutput(NamedTuple):

@@ -24,11 +24,10 @@ To change a term of the loss, change `objective`; to change its weight, change `
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from lesionsplit.data.sampling import Batch
@@ -40,6 +39,9 @@ from lesionsplit.methods.va_gan import HeatMap, heat_map
 from lesionsplit.networks.critic import Critic, CriticSettings
 from lesionsplit.networks.translator import TranslatorSettings, build_translator
 from lesionsplit.settings import BelowOne, Count, NonNegative, Positive, Settings
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 class Objective(Settings, frozen=True):

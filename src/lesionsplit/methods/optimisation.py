@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from lesionsplit.losses import Terms, detached, weighted_sum
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 class Rates(Protocol):

@@ -11,11 +11,10 @@ To change a term of the loss, change `objective`; to change its weight, change `
 from __future__ import annotations
 
 import copy
-from typing import Annotated, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
-from lightning_fabric import Fabric
 from msgspec import Meta
 from torch import Tensor, nn
 
@@ -28,6 +27,9 @@ from lesionsplit.settings import BelowOne, Count, Fraction, NonNegative, NonNega
 from lesionsplit.synthesis.fields import blur, lung_field, lungs_of, parenchyma_grey, quantile, score_pleural_margin
 from lesionsplit.synthesis.lesions import LesionSettings, SyntheticLesions, add_synthetic_lesions
 from lesionsplit.synthesis.scanner import ScannerSettings, simulate_scanner
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 CONTRAST_SIGMA = 1.5
 """Standard deviation, in pixels of the canvas, of the smoothing before contrast is measured."""

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import as_file
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from lesionsplit.errors import LesionsplitError, SettingsError, WeightsError
 from lesionsplit.images import write_bytes
@@ -30,6 +31,18 @@ FORMAT = 3
 
 C = TypeVar("C", bound=Settings)
 N = TypeVar("N", bound=nn.Module)
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Leaves out the first values of weights: on the device "meta" they would import PyTorch's compiler."""
+
+    def __torch_function__(
+        self, function: Any, _types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(function, "__module__", "") == nn.init.__name__:
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return function(*args, **kwargs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +90,7 @@ class WeightsKind(Generic[C]):
             header = self._open(file)
             card = parse_card(self.card, header.metadata[self.key], file)
             try:
-                with torch.device("meta"):  # shapes without memory: a card can claim any
+                with torch.device("meta"), _Uninitialised():  # shapes without memory: a card can claim any
                     network = build_network(card)
                 compare(header.shapes, shapes_of(network.state_dict()))
             except (ValueError, RuntimeError, LesionsplitError) as error:
@@ -86,7 +99,7 @@ class WeightsKind(Generic[C]):
                 tensors = header.load(self.key)
             except (ValueError, OSError) as error:
                 raise WeightsError(f"{file}: is damaged ({first_line(error)}); {self._give}") from None
-            network.to_empty(device="cpu").load_state_dict(tensors)  # all its tensors are in its state
+            network.load_state_dict(tensors, assign=True)  # all its tensors are in its state
         return card, network
 
     def write(self, path: Path, card: C, network: nn.Module) -> None:

@@ -81,7 +81,7 @@ class TensorFile:
         for name, tensor in tensors.items():
             if not torch.isfinite(tensor).all():
                 raise ValueError(f"a number in {name} is not finite")
-        return tensors
+        return {name: tensor.clone() for name, tensor in tensors.items()}  # of no file, which may change or vanish
 
 
 def save(tensors: Mapping[str, Tensor], key: str, text: str) -> bytes:
