@@ -128,6 +128,10 @@ def test_healthy_versions_are_compared_on_the_frame_where_a_method_makes_them(ph
     found = evaluation.healthy["healed"]
     assert found["error_of_slice"].value == pytest.approx(np.mean(errors), rel=1e-5)
     assert found["error_of_healthy"] == Estimate(0.0, 0.0, 0.0)
+    assert set(evaluation.removal) == {"healed"}
+    removed = evaluation.removal["healed"]["removed"].value
+    assert removed is not None
+    assert removed > 0.8  # parenchyma under a lesion is not quite the median
     assert found["closer"] == Estimate(1.0, 1.0, 1.0)
 
 

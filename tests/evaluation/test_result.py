@@ -19,6 +19,7 @@ EVALUATION = Evaluation(
     reliability={},
     slices={},
     healthy={},
+    removal={},
 )
 
 

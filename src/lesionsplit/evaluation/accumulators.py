@@ -11,6 +11,7 @@ from typing import NamedTuple
 from lesionsplit.data.table import Label, Slice
 from lesionsplit.evaluation.bootstrap import Bootstrap, Resampled
 from lesionsplit.evaluation.healthy import HealthyAccumulator
+from lesionsplit.evaluation.removal import RemovalAccumulator
 from lesionsplit.evaluation.result import FIXED_THRESHOLD, HIGHEST, LOWEST
 from lesionsplit.evaluation.score_histogram import (
     MaskHistogram,
@@ -126,6 +127,7 @@ class MethodAccumulator:
     """By pair of annotators, ``a and b``: pixels that both or neither outlined."""
     slices: list[SliceNumbers] = field(default_factory=list)
     healthy: HealthyAccumulator = field(default_factory=HealthyAccumulator)
+    removal: RemovalAccumulator = field(default_factory=RemovalAccumulator)
     scores_slices: bool = False
     """Whether the method itself gives the probability that a slice has a lesion."""
     _measured: Measured | None = None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from lesionsplit.evaluation.score_histogram import ScoreHistogram, Values
+from lesionsplit.evaluation.score_histogram import Values
 
 RESAMPLES = 1000
 CHUNK = 100
@@ -62,6 +62,16 @@ class Resampled(NamedTuple):
         return Estimate(self.value, float(low), float(high))
 
 
+class Pooled(Protocol):
+    """What is counted over slices, and added up over series."""
+
+    by_series: dict[str, Values]
+
+    @property
+    def total(self) -> Values:
+        """Of all series, perhaps in more detail."""
+
+
 def estimates(names: Iterable[str], numbers: Mapping[str, Resampled]) -> Estimates:
     """An estimate of each name; one without a number is missing."""
     return {name: numbers[name].estimate() if name in numbers else MISSING for name in names}
@@ -96,12 +106,12 @@ class Bootstrap:
         """Area under the ROC curve over slices; NaN where all slices are true or all are false."""
         return Resampled(float(auroc(scores, truths)), auroc(scores, truths, self.weights(series)))
 
-    def pooled(self, pixels: ScoreHistogram, **measures: Callable[[Values], Values]) -> dict[str, Resampled]:
+    def pooled(self, pixels: Pooled, **measures: Callable[[Values], Values]) -> dict[str, Resampled]:
         """Measures of counted pixels, by name.
 
         Args:
             pixels: of these series; a series may have no pixels. Nothing is returned where none has any.
-            measures: each takes counts (..., 2, levels or bins) and returns (...).
+            measures: each takes counts, such as (..., 2, levels or bins), and returns (...).
         """
         if not pixels.by_series:
             return {}

@@ -20,7 +20,7 @@ from PIL.Image import Resampling
 from scipy import ndimage
 
 from lesionsplit.data import masks
-from lesionsplit.data.lung_slice import LungSlice
+from lesionsplit.data.lung_slice import LungSlice, read_slice
 from lesionsplit.data.table import Slice, Table
 from lesionsplit.errors import DataError
 from lesionsplit.evaluation.accumulators import MethodAccumulator, Scored
@@ -81,11 +81,15 @@ def evaluate(
             truths = {}
         for name, stream in streams.items():
             on_frame = next(stream)
-            if on_frame.healthy is not None:
-                accumulators[name].healthy.add(row, on_frame.healthy, on_frame.lungs)
             scored = to_grid(on_frame, resolution)
             if not scored.lungs.any():
                 raise DataError(f"{row.place}: has no lung left at a resolution of {resolution}; remove the slice")
+            if on_frame.healthy is not None:
+                accumulators[name].healthy.add(row, on_frame.healthy, on_frame.lungs)
+                grey, healthy = (
+                    onto_grid(as_float(one), resolution) for one in (read_slice(row).grey, on_frame.healthy)
+                )
+                accumulators[name].removal.add(row.series, grey, healthy, scored.lungs, list(truths.values()))
             accumulators[name].add(row, scored, truths)
         for name, truth in truths.items():
             for other, counts in between[name].items():
@@ -195,6 +199,11 @@ def _summarise(
             name: found
             for name, accumulator in accumulators.items()
             if (found := accumulator.healthy.summarise()) is not None
+        },
+        removal={
+            name: found
+            for name, accumulator in accumulators.items()
+            if (found := accumulator.removal.summarise()) is not None
         },
     )
 

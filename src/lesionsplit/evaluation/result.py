@@ -86,6 +86,9 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     healthy: dict[str, Estimates]
     """By method that makes healthy versions: `healthy.MEASURES`; empty without the true healthy slices."""
 
+    removal: dict[str, Estimates]
+    """By method that makes healthy versions: `removal.MEASURES`."""
+
     @property
     def judges(self) -> list[str]:
         """Sources of the truth: the annotators, then the pair of the first two on pixels where they agree, if any."""

@@ -29,6 +29,7 @@ from lesionsplit.report.comparison.tables import (
     annotators_table,
     healthy_table,
     reliability_table,
+    removal_table,
     slices_table,
 )
 from lesionsplit.report.comparison.unbiased import cross_table
@@ -85,6 +86,7 @@ def tables_as_text(comparison: Comparison) -> str:
         slices_table(comparison),
         reliability_table(comparison),
         healthy_table(comparison),
+        removal_table(comparison),
     )
     supervision = (f"Supervision of {one.label}: {one.supervision}." for one in comparison.entries)
     scope = [words.scope(comparison), words.conventions(comparison), *supervision]

@@ -55,6 +55,7 @@ def _numbers(comparison: Comparison) -> Iterator[dict[str, str]]:
         for judge in evaluation.judges:
             yield from _rows(_named(one), judge, evaluation.against(one.label, judge))
         numbers = evaluation.slices[one.label] | evaluation.healthy.get(one.label, {})
+        numbers |= evaluation.removal.get(one.label, {})
         if one.label in comparison.classifier_auroc:
             numbers["auroc_of_classifier"] = comparison.classifier_auroc[one.label]
         numbers["stored_threshold"] = Estimate(comparison.accumulators[one.label].threshold)

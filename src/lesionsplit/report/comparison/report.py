@@ -36,6 +36,7 @@ from lesionsplit.report.comparison.tables import (
     annotators_table,
     costs_table,
     healthy_table,
+    removal_table,
     seeds_table,
     slices_table,
 )
@@ -116,6 +117,7 @@ def _tables(comparison: Comparison, found: Sequence[Drop]) -> list[NumberTable |
         annotators_table(comparison),
         slices_table(comparison),
         healthy_table(comparison),
+        removal_table(comparison),
         differences_table(comparison),
         differences_table(comparison, agreed=True),
         slices_differences_table(comparison),
@@ -157,7 +159,9 @@ def _report(
             plots=drawn("figure-3-dice"),
             absent=no_masks or no_plots,
         ),
-        Section(key="numbers", heading="Numbers", tables=chosen("against", "annotators", "slices", "healthy")),
+        Section(
+            key="numbers", heading="Numbers", tables=chosen("against", "annotators", "slices", "healthy", "removal")
+        ),
         Section(
             key="difference",
             heading=f"Differences to {comparison.reference}",

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from lesionsplit.comparison.result import Comparison
-from lesionsplit.evaluation import healthy
+from lesionsplit.evaluation import healthy, removal
 from lesionsplit.evaluation.result import BETWEEN_ANNOTATORS, FIXED_THRESHOLD, HIGHEST, LOWEST
 from lesionsplit.report.comparison.cells import (
     MISSING,
@@ -53,6 +53,14 @@ ANNOTATORS = ("Dice", "precision", "recall")
 
 HEALTHY = ("error of the slice", "error of the healthy version", "fraction of slices with a smaller error")
 """Columns of `healthy.MEASURES`."""
+
+REMOVAL = (
+    "removed of what lesions add",
+    "the same, densest third",
+    "change away from lesions / deviation",
+    "change of normal slices / deviation",
+)
+"""Columns of `removal.MEASURES`."""
 
 
 def against_table(comparison: Comparison) -> NumberTable | None:
@@ -113,6 +121,21 @@ def healthy_table(comparison: Comparison) -> NumberTable | None:
     ]
     caption = "Mean |difference| to the true healthy slice in the lungs of lesion slices; 1 is full scale."
     return compact("healthy", caption, HEALTHY, {"": rows})
+
+
+def removal_table(comparison: Comparison) -> NumberTable | None:
+    """What healthy versions take off lesions and change elsewhere; None where no method makes any."""
+    known = comparison.evaluation.removal
+    rows = [
+        row_of(comparison, one, cells_of(known[one.label], removal.MEASURES))
+        for one in comparison.shown()
+        if one.label in known
+    ]
+    caption = (
+        "Healthy versions: the fraction removed of what lesions add to the median of spared lung, where the first two "
+        "annotators both outlined; mean |change| of the lungs elsewhere, as a fraction of their standard deviation."
+    )
+    return compact("removal", caption, REMOVAL, {"": rows})
 
 
 def slices_table(comparison: Comparison) -> NumberTable | None:
