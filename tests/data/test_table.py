@@ -188,6 +188,13 @@ def test_a_folder_that_is_no_data_set_is_named(tmp_path: Path) -> None:
         read_table(tmp_path)
     with pytest.raises(DataError, match="no such folder"):
         read_table(tmp_path / "nowhere")
+    (tmp_path / "other.csv").write_text("image,label\n")
+    with pytest.raises(DataError, match=r"other\.csv: is a file; give a folder with slices\.csv"):
+        read_table(tmp_path / "other.csv")
+
+
+def test_the_table_itself_names_its_folder(phantom_folder: Path) -> None:
+    assert read_table(phantom_folder / "slices.csv") == read_table(phantom_folder)
 
 
 def test_a_split_without_slices_is_named(folder: Path) -> None:

@@ -125,7 +125,7 @@ class Table:
 
 
 def read_table(folder: Path) -> Table:
-    """Read and check a data set's table; files must exist, and masks must have the right shape.
+    """Read and check a data set's table, given by its folder or itself; files must exist, masks have the right shape.
 
     ``folder`` holds either `slices.csv` (columns image, label, split, series, and any of lungs, healthy and
     mask_<annotator>) or the folders `normal` and `lesion`, all of whose images are for training.
@@ -134,8 +134,11 @@ def read_table(folder: Path) -> Table:
         DataError: a file or field is missing, a label or split is unknown, a mask has a wrong shape, a series is in
             two splits, or an image is listed twice; the message names the row.
     """
+    if folder.name == TABLE and folder.is_file():
+        folder = folder.parent
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; give a folder with {TABLE}, or with normal/ and lesion/")
+        problem = "is a file" if folder.exists() else "no such folder"
+        raise DataError(f"{folder}: {problem}; give a folder with {TABLE}, or with normal/ and lesion/")
     if (folder / TABLE).is_file():
         rows = _rows_of_csv(folder)
     elif all((folder / label).is_dir() for label in get_args(Label)):
