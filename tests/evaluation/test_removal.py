@@ -84,4 +84,14 @@ def test_series_are_added_up_and_resampled() -> None:
     pool.add("b", np.ones((2, 1)))
     assert pool.by_series["a"].tolist() == [[2.0], [2.0]]
     assert pool.total.tolist() == [[3.0], [3.0]]
-    assert RemovalAccumulator().summarise() is None
+
+
+def test_a_method_that_changes_no_slice_makes_no_healthy_versions() -> None:
+    image = np.full((4, 8), 0.5, dtype=np.float32)
+    lungs = np.ones_like(image, dtype=bool)
+    counted = RemovalAccumulator()
+    assert counted.summarise() is None
+    counted.add("s", image, image, lungs, [])
+    assert counted.summarise() is None
+    counted.add("s", image, image * 0.9, lungs, [])
+    assert counted.summarise() is not None

@@ -62,6 +62,9 @@ class RemovalAccumulator:
     normal: Pool = field(default_factory=Pool)
     """The same in normal slices."""
 
+    changes: bool = False
+    """Whether any healthy version differs from its slice."""
+
     def add(self, series: str, image: Float, healthy: Float, lungs: Mask, truths: Sequence[Mask]) -> None:
         """Count a slice; all images are of one shape, (rows, columns), grey from 0 to 1.
 
@@ -73,6 +76,7 @@ class RemovalAccumulator:
             truths: of each annotator, the first two decide what is lesion; none for a normal slice.
         """
         removed = image - healthy
+        self.changes |= bool(removed.any())
         if not truths:
             self.normal.add(series, _change(image, removed, lungs))
             return
@@ -89,7 +93,9 @@ class RemovalAccumulator:
         self.elsewhere.add(series, _change(image, removed, away))
 
     def summarise(self) -> Estimates | None:
-        """Numbers with intervals; None where no healthy version was counted."""
+        """Numbers with intervals; None where no healthy version differs from its slice: the method makes none."""
+        if not self.changes:
+            return None
         measures: dict[str, tuple[Pool, Callable[[Values], Values]]] = {
             "removed": (self.lesions, removed_share),
             "removed_dense": (self.lesions, removed_share_of_dense),
@@ -98,10 +104,9 @@ class RemovalAccumulator:
         }
         numbers: dict[str, Resampled] = {}
         for name, (pool, measure) in measures.items():
-            if not pool.by_series:
-                continue
-            numbers |= Bootstrap(list(pool.by_series)).pooled(pool, **{name: measure})
-        return estimates(MEASURES, numbers) if numbers else None
+            if pool.by_series:
+                numbers |= Bootstrap(list(pool.by_series)).pooled(pool, **{name: measure})
+        return estimates(MEASURES, numbers)
 
 
 def removed_share(sums: Values) -> Values:
