@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import csv
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -88,14 +86,3 @@ def test_the_version_is_the_packages() -> None:
     from importlib.metadata import version
 
     assert version("lesionsplit") in run("--version").stdout
-
-
-@pytest.mark.parametrize(("before", "after"), [(None, "passive"), ("active", "active")])
-def test_threads_do_not_wait_spinning_unless_the_user_asks(
-    before: str | None, after: str, call: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OMP_WAIT_POLICY", before or "")
-    if before is None:
-        monkeypatch.delenv("OMP_WAIT_POLICY")
-    assert call("--version")[0] == 0
-    assert os.environ["OMP_WAIT_POLICY"] == after

@@ -82,9 +82,6 @@ for command in (app, *app.commands.values()):
 
 def main() -> None:
     """Run the command line: every failure is one line on stderr and an exit code, see `CODES`."""
-    # Read when PyTorch is loaded. Otherwise its threads wait for each other spinning, and a process beside them that
-    # takes a third of the machine costs them half of their speed or more.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     with traces() as log:
         code = _run(log)
     sys.exit(code)
