@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from lesionsplit.data.sampling import Batch
 from lesionsplit.errors import SettingsError
-from lesionsplit.methods import separation
 from lesionsplit.methods.critics import PatchSettings, View, shape_blind
 from lesionsplit.methods.separation import (
     Objective,
@@ -21,7 +20,6 @@ from lesionsplit.methods.separation import (
     SeparationMethod,
     SeparationSettings,
     objective,
-    transplanted,
 )
 from lesionsplit.networks.denoiser import Condition, DenoiserSettings
 from lesionsplit.synthesis.fields import lungs_of
@@ -129,20 +127,6 @@ def test_the_terms_are_equations_2_and_4_and_sparsity_over_the_lungs() -> None:
         }
     )
     assert set(objective(normal, lesion, found, None)) == {"fidelity", "sparsity"}
-
-
-def test_what_was_taken_off_is_put_into_normal_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    draws = iter([torch.tensor([0.2, 0.8]).view(2, 1, 1, 1), torch.tensor([0.5, 1.5]).view(2, 1, 1, 1)])
-    monkeypatch.setattr(separation, "uniform", lambda *_: next(draws))
-    row = torch.tensor([0.04, 0.4, 0.2, 0.6])
-    lesion = row.expand(2, 1, 1, 4).clone().requires_grad_()
-    normal, lungs = torch.tensor([0.1, 0.5, 0.1, 0.1]).expand(2, 1, 1, 4), torch.tensor([1.0, 1.0, 1.0, 0.0])
-    made = transplanted(normal, lungs.expand(2, 1, 1, 4), lesion)
-    # mirrored and half as dense; as it was and half as dense again, but not brighter than the brightest
-    expected = [[0.3, 0.1, 0.2, 0.0], [0.0, 0.5, 0.3, 0.0]]
-    np.testing.assert_allclose(made.lesion.reshape(2, 4).numpy(), expected, atol=1e-6)
-    np.testing.assert_allclose((made.images - normal).numpy(), made.lesion.numpy(), atol=1e-6)
-    assert not made.lesion.requires_grad
 
 
 def test_shape_blind_slices_have_the_same_outline() -> None:

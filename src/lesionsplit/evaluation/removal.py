@@ -28,7 +28,7 @@ LEVELS = 255
 """Steps of grey from black to white in which what lesions add is counted."""
 
 AWAY = 8 / 256
-"""Distance from all outlines, as a fraction of the frame's longer side, that counts as away from them."""
+"""Distance from all outlines, as a fraction of the frame's longer side, beyond which a pixel is away from them."""
 
 COUNT, ADDED, REMOVED = range(3)
 

@@ -7,7 +7,7 @@ From image labels alone, four things are asked of the split:
 * the healthy version of a slice with lesion is one that the critic takes for a normal slice (eqs. 3 and 4);
 * no more is taken off than that needs: mean G2 of slices with lesion, with a small weight;
 * what was taken off one slice and put into a normal one is found there: of such a slice both parts are known, and
-  real (`transplanted`). Without it, G2 may hold whatever the critic tolerates.
+  real (`synthesis.transplant`). Without it, G2 may hold whatever the critic tolerates.
 
 The network is first trained as a denoiser of slices of both labels. The score critic begins as its copy.
 
@@ -43,13 +43,11 @@ from lesionsplit.methods.critics import (
 from lesionsplit.methods.diffusion import draw_conditions
 from lesionsplit.networks.denoiser import Condition, Denoiser, DenoiserSettings, apply_without_noise
 from lesionsplit.settings import BelowOne, Count, Fraction, NonNegative, NonNegativeInt, Positive, Settings
-from lesionsplit.synthesis.fields import lungs_of, score_pleural_margin, uniform
+from lesionsplit.synthesis.fields import lungs_of, score_pleural_margin
+from lesionsplit.synthesis.transplant import transplanted
 
 HEALTHY_LOGIT = -3.0
 """Logit of m before training: G2 is 0.033 everywhere."""
-
-LEAST = 0.05
-"""Network grey that a lesion adds at least where it is transplanted."""
 
 
 class Objective(Settings, frozen=True):
@@ -191,28 +189,6 @@ class Split(NamedTuple):
 
     lesion: Tensor
     """G2, network grey; 0 outside the lungs."""
-
-
-class Transplanted(NamedTuple):
-    """Normal slices with lesions from others; (B, 1, H, W) each, in network grey."""
-
-    images: Tensor
-    lesion: Tensor
-    """What was added, exactly."""
-
-
-def transplanted(normal: Tensor, lungs: Tensor, lesion: Tensor) -> Transplanted:
-    """Normal slices with what was taken off others: mirrored or not, of half to one and a half times the density.
-
-    Args:
-        normal: (B, 1, H, W), network grey.
-        lungs: (B, 1, H, W), of the normal slices.
-        lesion: (B, 1, H, W), G2 of slices with lesion.
-    """
-    lesion = torch.where(uniform(lesion, 0, 1) < 0.5, lesion.flip(3), lesion).detach()
-    lesion = torch.where(lesion > LEAST, lesion, 0.0) * uniform(lesion, 0.5, 1.5) * lungs
-    images = (normal + lesion).clip(max=1)
-    return Transplanted(images, images - normal)
 
 
 def objective(normal: View, lesion: View, found: tuple[Tensor, Tensor], direction: Tensor | None) -> Terms:

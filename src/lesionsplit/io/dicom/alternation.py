@@ -88,7 +88,8 @@ def turns(previews: Sequence[Preview]) -> int:
     """
     if len(previews) < 2 * FEWEST:
         return 1
-    apart = {step: _differences(previews, step) for step in (1, 2, 3)}
+    kept = _Previews.of(previews)
+    apart = {step: _differences(kept, step) for step in (1, 2, 3)}
     short = len(previews) < LONG
     if not short:
         whole = {step: float(np.median(found["whole"])) for step, found in apart.items()}
@@ -119,18 +120,40 @@ def _alternates(next_ones: npt.NDArray[np.float64], same: npt.NDArray[np.float64
     return bool(kept.mean() >= (1 if slices < LONG else SHARE_OF_FEW if slices < 2 * LONG else SHARE))
 
 
-def _differences(previews: Sequence[Preview], step: int) -> dict[str, npt.NDArray[np.float64]]:
+class _Previews(NamedTuple):
+    """Those of a series together, so that all pairs are compared at once."""
+
+    grey: npt.NDArray[np.int16]
+    """(slices, pixels)."""
+
+    tissues: tuple[npt.NDArray[np.bool_], ...]
+    """(slices, pixels) each: where `LUNG` and `SOFT_TISSUE` are."""
+
+    noise: npt.NDArray[np.float64]
+    """(slices,)."""
+
+    @classmethod
+    def of(cls, previews: Sequence[Preview]) -> _Previews:
+        grey = np.stack([one.grey.ravel() for one in previews])
+        tissues = tuple(_inside(grey, of) for of in (LUNG, SOFT_TISSUE))
+        return cls(grey, tissues, np.array([one.noise for one in previews]))
+
+
+def _differences(kept: _Previews, step: int) -> dict[str, npt.NDArray[np.float64]]:
     """Absolute differences of slices ``step`` apart in each measure; NaN where too few pixels show it."""
-    rows = []
-    for one, other in zip(previews, previews[step:], strict=False):
-        change = other.grey - one.grey
-        means = (_mean(change[_inside(one.grey, of) & _inside(other.grey, of)]) for of in (LUNG, SOFT_TISSUE))
-        rows.append((np.abs(change).mean(), *means, other.noise - one.noise))
-    return dict(zip(("whole", *LEAST), abs(np.array(rows, dtype=np.float64)).T, strict=True))
+    change = kept.grey[step:] - kept.grey[:-step]
+    clipped = np.clip(change, -LARGEST, LARGEST)
+    means = (_means(clipped, of[step:] & of[:-step]) for of in kept.tissues)
+    values = (np.abs(change).mean(axis=1), *means, kept.noise[step:] - kept.noise[:-step])
+    return {name: np.abs(one) for name, one in zip(("whole", *LEAST), values, strict=True)}
 
 
-def _mean(change: npt.NDArray[np.int16]) -> float:
-    return float(np.clip(change, -LARGEST, LARGEST).mean()) if len(change) >= FEWEST_PIXELS else np.nan
+def _means(values: npt.NDArray[np.int16], where: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Mean of each row over some of its pixels."""
+    count = where.sum(axis=1)
+    total = (values * where).sum(axis=1, dtype=np.int64)
+    means: npt.NDArray[np.float64] = np.where(count >= FEWEST_PIXELS, total / np.maximum(count, 1), np.nan)
+    return means
 
 
 def _inside(values: npt.NDArray[np.float32] | npt.NDArray[np.int16], limits: tuple[int, int]) -> npt.NDArray[np.bool_]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final
 
 from pydicom.uid import UID, generate_uid
 
@@ -77,6 +77,21 @@ class Identity:
     def version(self) -> str:
         """Of the software."""
         return version(NAME)
+
+
+def object_fields(instance: Instance, identity: Identity) -> dict[str, Any]:
+    """What highdicom is given for an object of any kind: its place in series and study, and what made it."""
+    return {
+        "series_instance_uid": instance.series,
+        "series_number": instance.number,
+        "series_description": instance.description,
+        "sop_instance_uid": instance.uid,
+        "instance_number": 1,
+        "manufacturer": MANUFACTURER,
+        "manufacturer_model_name": NAME,
+        "software_versions": identity.version,
+        "device_serial_number": identity.weights,
+    }
 
 
 def tracking_id(segment: str) -> str:

@@ -19,7 +19,7 @@ from pydicom.dataset import Dataset
 from lesionsplit.errors import DataError
 from lesionsplit.io.dicom import codes
 from lesionsplit.io.dicom.frames import FLOAT_PIXEL_DATA, Frame, Pixels, frames_of, write_whole
-from lesionsplit.io.dicom.identity import MANUFACTURER, NAME, Identity
+from lesionsplit.io.dicom.identity import Identity, object_fields
 from lesionsplit.io.dicom.source import Sources, code_sequence, finish, scheme, source_headers
 from lesionsplit.volumes.decomposed import TOP, DecomposedVolume
 from lesionsplit.volumes.scratch import releasing
@@ -58,15 +58,7 @@ def _object(sources: Sources, first: int, last: int, findings: DecomposedVolume,
     dataset = ParametricMap(
         source_images=headers,
         pixel_array=np.zeros((len(headers), 1, 1), np.float32),
-        series_instance_uid=instance.series,
-        series_number=instance.number,
-        series_description=instance.description,
-        sop_instance_uid=instance.uid,
-        instance_number=1,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=NAME,
-        software_versions=identity.version,
-        device_serial_number=identity.weights,
+        **object_fields(instance, identity),
         contains_recognizable_visual_features=False,
         real_world_value_mappings=[
             RealWorldValueMapping(

@@ -31,6 +31,7 @@ from lesionsplit.io.dicom.identity import (
     RIGHT_LUNG,
     SEGMENTS,
     Identity,
+    object_fields,
     tracking_id,
 )
 from lesionsplit.io.dicom.source import Sources, code_sequence, finish, source_headers
@@ -150,15 +151,7 @@ def _object(
         segment_descriptions=[
             _description(name, number, algorithm(findings, identity), identity) for name, number in SEGMENTS.items()
         ],
-        series_instance_uid=instance.series,
-        series_number=instance.number,
-        series_description=instance.description,
-        sop_instance_uid=instance.uid,
-        instance_number=1,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=NAME,
-        software_versions=identity.version,
-        device_serial_number=identity.weights,
+        **object_fields(instance, identity),
         content_label="LESIONSPLIT",
         content_description="Lesion, right and left lung, found automatically",
         content_date=identity.content.date(),

@@ -33,7 +33,16 @@ from pydicom.sr.coding import Code
 
 from lesionsplit.io.dicom import codes
 from lesionsplit.io.dicom.frames import write_whole
-from lesionsplit.io.dicom.identity import LEFT_LUNG, LESION, MANUFACTURER, NAME, RIGHT_LUNG, Identity, tracking_id
+from lesionsplit.io.dicom.identity import (
+    LEFT_LUNG,
+    LESION,
+    MANUFACTURER,
+    NAME,
+    RIGHT_LUNG,
+    Identity,
+    object_fields,
+    tracking_id,
+)
 from lesionsplit.io.dicom.segmentation import Written
 from lesionsplit.io.dicom.source import finish, scheme, source_headers
 from lesionsplit.measurements.result import LUNGS, Measurements, Missing, Region, Value
@@ -101,15 +110,7 @@ def write_structured_report(
         dataset = ComprehensiveSR(
             evidence=[*sources.headers, segmentation.header],
             content=report,
-            series_instance_uid=instance.series,
-            series_number=instance.number,
-            series_description=instance.description,
-            sop_instance_uid=instance.uid,
-            instance_number=1,
-            manufacturer=MANUFACTURER,
-            manufacturer_model_name=NAME,
-            software_versions=identity.version,
-            device_serial_number=identity.weights,
+            **object_fields(instance, identity),
             is_complete=True,
             is_final=False,
             content_date=identity.content.date(),

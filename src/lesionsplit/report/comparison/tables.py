@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from lesionsplit.comparison.result import Comparison
-from lesionsplit.evaluation import healthy, removal
+from lesionsplit.evaluation.bootstrap import Estimates
 from lesionsplit.evaluation.result import BETWEEN_ANNOTATORS, FIXED_THRESHOLD, HIGHEST, LOWEST
 from lesionsplit.report.comparison.cells import (
     MISSING,
@@ -51,16 +51,18 @@ SLICES = {
 ANNOTATORS = ("Dice", "precision", "recall")
 """Columns of `BETWEEN_ANNOTATORS`."""
 
-HEALTHY = ("error of the slice", "error of the healthy version", "fraction of slices with a smaller error")
-"""Columns of `healthy.MEASURES`."""
+HEALTHY = {
+    "error_of_slice": "error of the slice",
+    "error_of_healthy": "error of the healthy version",
+    "closer": "fraction of slices with a smaller error",
+}
 
-REMOVAL = (
-    "removed of what lesions add",
-    "the same, densest third",
-    "change away from lesions / deviation",
-    "change of normal slices / deviation",
-)
-"""Columns of `removal.MEASURES`."""
+REMOVAL = {
+    "removed": "removed of what lesions add",
+    "removed_dense": "the same, densest third",
+    "changed_elsewhere": "change away from lesions / deviation",
+    "changed_normal": "change of normal slices / deviation",
+}
 
 
 def against_table(comparison: Comparison) -> NumberTable | None:
@@ -113,29 +115,26 @@ def reliability_table(comparison: Comparison) -> NumberTable | None:
 
 def healthy_table(comparison: Comparison) -> NumberTable | None:
     """Errors of healthy versions; None where the true healthy slices are not known."""
-    known = comparison.evaluation.healthy
-    rows = [
-        row_of(comparison, one, cells_of(known[one.label], healthy.MEASURES))
-        for one in comparison.shown()
-        if one.label in known
-    ]
     caption = "Mean |difference| to the true healthy slice in the lungs of lesion slices; 1 is full scale."
-    return compact("healthy", caption, HEALTHY, {"": rows})
+    return _healthy_versions("healthy", caption, HEALTHY, comparison, comparison.evaluation.healthy)
 
 
 def removal_table(comparison: Comparison) -> NumberTable | None:
     """What healthy versions take off lesions and change elsewhere; None where no method makes any."""
-    known = comparison.evaluation.removal
-    rows = [
-        row_of(comparison, one, cells_of(known[one.label], removal.MEASURES))
-        for one in comparison.shown()
-        if one.label in known
-    ]
     caption = (
         "Healthy versions: the fraction removed of what lesions add to the median of spared lung, where the first two "
         "annotators both outlined; mean |change| of the lungs elsewhere, as a fraction of their standard deviation."
     )
-    return compact("removal", caption, REMOVAL, {"": rows})
+    return _healthy_versions("removal", caption, REMOVAL, comparison, comparison.evaluation.removal)
+
+
+def _healthy_versions(
+    key: str, caption: str, columns: Mapping[str, str], comparison: Comparison, known: Mapping[str, Estimates]
+) -> NumberTable | None:
+    rows = [
+        row_of(comparison, one, cells_of(known[one.label], columns)) for one in comparison.shown() if one.label in known
+    ]
+    return compact(key, caption, columns.values(), {"": rows})
 
 
 def slices_table(comparison: Comparison) -> NumberTable | None:
