@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := build/demo
 
-.PHONY: demo test campaign coverage check docs install bench clean
+.PHONY: demo test test-without-torch campaign coverage check docs install bench clean
 
 install: $(BIN)/.installed
 
@@ -25,8 +25,18 @@ demo: install
 	@echo "  $(DEMO)/evaluation/examples.png        predictions beside the true lesions"
 	@echo "  $(DEMO)/evaluation/precision-recall.png"
 
-test: install
+test: install test-without-torch
 	$(BIN)/pytest -n 2
+
+# What `pip install lesionsplit` gives, in an environment of its own: prediction without PyTorch.
+test-without-torch: .venv-predict/.installed
+	.venv-predict/bin/python -m pytest -q -c /dev/null --rootdir=. --confcutdir=tests/without_torch -p no:cacheprovider \
+	  tests/without_torch
+
+.venv-predict/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-predict
+	.venv-predict/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e . 'pytest>=8'
+	touch $@
 
 campaign: install
 	$(BIN)/python -m tests.reliability --docs docs/reliability.md --json build/campaign.json
@@ -48,4 +58,4 @@ bench: install
 	$(BIN)/python -m benchmarks --docs docs/performance.md
 
 clean:
-	rm -rf build dist .venv
+	rm -rf build dist .venv .venv-predict

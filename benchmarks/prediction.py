@@ -21,6 +21,7 @@ from lesionsplit.images import Float, Grey
 from lesionsplit.inference.predictor import SlicePredictor
 from lesionsplit.methods.base import MethodOutput
 from lesionsplit.models.model import Model, ModelCard
+from lesionsplit.models.torch_engine import TorchEngine
 from lesionsplit.networks.decomposition import DecompositionNet
 from lesionsplit.phantom.dataset import PhantomSettings, draw_series
 
@@ -104,7 +105,7 @@ def predict(way: str, options: dict[str, Any]) -> Task:
     model, device = model_of(options), options["device"]
     found: list[Float] = []
     if way == OURS:
-        predictor = SlicePredictor(model, device=device)
+        predictor = SlicePredictor(TorchEngine(model, device))
         if options.get("engine") == "onnx":
             predictor = SlicePredictor.load(device=device, engine="onnx")
         network = model.network
@@ -114,7 +115,7 @@ def predict(way: str, options: dict[str, Any]) -> Task:
             found[:] = [np.where(one.lungs, one.score, 0) for one in stream]
 
         def run_in_torch() -> None:
-            run(slices[:BATCH], SlicePredictor(model, device=device))
+            run(slices[:BATCH], SlicePredictor(TorchEngine(model, device)))
 
     else:
         read, network = plain_read(model, device)
@@ -145,7 +146,7 @@ def difference(way: str, options: dict[str, Any]) -> dict[str, float]:
     read, _ = plain_read(model, "cpu")
     plain = predict_plainly(read, model, slices, way, options["frame"], "cpu")
     lungs = [find_lungs(grey) for grey in slices]
-    stream = SlicePredictor(model, device="cpu").predict_stream(map(LungSlice, slices, lungs))
+    stream = SlicePredictor(TorchEngine(model, "cpu")).predict_stream(map(LungSlice, slices, lungs))
     apart = np.concatenate(
         [np.abs(one.score - other)[mask] for one, other, mask in zip(stream, plain, lungs, strict=True)]
     )

@@ -34,6 +34,8 @@ from lesionsplit.evaluation.score_histogram import STARTS, Counts, ScoreHistogra
 from lesionsplit.inference.predictor import SlicePredictor
 from lesionsplit.methods.distilled import DistilledSettings
 from lesionsplit.methods.separation import SeparationSettings
+from lesionsplit.models.model import Model
+from lesionsplit.models.torch_engine import TorchEngine
 from lesionsplit.scores import LEVELS
 
 LOW, HIGH = 0.1, 0.6
@@ -48,7 +50,8 @@ def main() -> None:
             f"{sys.argv[1]}: {len(table)} slices with lesion and {len(table.annotators)} annotators in val; needs two"
         )
     for name in sys.argv[2:]:
-        predictor = SlicePredictor.load(name, device="cpu")
+        model = Model.load(Path(name))
+        predictor = SlicePredictor(TorchEngine(model, "cpu"))
         found = counted(predictor, table)
         bootstrap = Bootstrap(list(found.lungs.by_series))
         fitted = bootstrap.pooled(found.lungs, slope=part_of_fit(0), intercept=part_of_fit(1))
@@ -56,7 +59,7 @@ def main() -> None:
         one, other = (each.total for each in found.each)
         lowest = f"{lowest_with(1.0, one):.3f} / {lowest_with(1.0, other):.3f}"
         print(f"{name}: slope {said(slope)}, intercept {said(intercept)}; lowest Dice {lowest} of the best")
-        method = predictor.model.card.method
+        method = model.card.method
         if (
             isinstance(method, DistilledSettings | SeparationSettings)
             and slope.value is not None

@@ -29,6 +29,7 @@ from lesionsplit.inference.predictor import SlicePredictor
 from lesionsplit.methods.base import MethodSettings
 from lesionsplit.methods.synthesis import SynthesisSettings
 from lesionsplit.models.model import Model, ModelCard
+from lesionsplit.models.torch_engine import TorchEngine
 from lesionsplit.report.comparison.cells import estimate_cell
 from lesionsplit.training.run import read_config
 
@@ -77,7 +78,7 @@ def name_of(method: MethodSettings) -> str:
 def with_threshold(model: Model, table: Table, fired: float = CALIBRATION_FPR) -> Model:
     """The model with its threshold set anew, on the normal slices that training would set it on."""
     normal = calibration_slices(table)
-    predictions = SlicePredictor(model).predict_rows(normal)
+    predictions = SlicePredictor(TorchEngine(model)).predict_rows(normal)
     card = replace(
         model.card,
         threshold=threshold_from_normals(((one.score, one.lungs) for one in predictions), fired),
@@ -128,7 +129,7 @@ def main() -> None:
     print(f"| reading | AP | best Dice | lowest Dice, 0.1 to 0.6, of the best | AP, the {len(much)} most extensive |")
     print("|---|---|---|---|---|")
     for name, changes in READINGS[name_of(model.card.method)].items():
-        predictor = SlicePredictor(Model(with_reading(model.card, **changes), model.network))
+        predictor = SlicePredictor(TorchEngine(Model(with_reading(model.card, **changes), model.network)))
         predictions = predictor.predict_rows(table)
         scores = [to_grid(Scored(one.score, one.lungs), RESOLUTION) for one in predictions]
         evaluation, _ = evaluate(table, {name: scores}, {name: predictor.threshold})

@@ -23,6 +23,7 @@ from lesionsplit.evaluation.score_histogram import ScoreHistogram, average_preci
 from lesionsplit.images import as_float
 from lesionsplit.inference.predictor import SlicePredictor
 from lesionsplit.models.model import Model
+from lesionsplit.models.torch_engine import TorchEngine
 from lesionsplit.synthesis.fields import blur, clouds, lung_field, lungs_of
 
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -65,7 +66,9 @@ def thirds(model: Model, table: Table) -> None:
     rows = table.labelled("lesion").slices[::3]
     counts = {annotator: ScoreHistogram() for annotator in table.annotators[:2]}
     added = taken = 0.0
-    for row, found in zip(rows, SlicePredictor(model, device="cpu").predict_stream(map(read_slice, rows)), strict=True):
+    for row, found in zip(
+        rows, SlicePredictor(TorchEngine(model, "cpu")).predict_stream(map(read_slice, rows)), strict=True
+    ):
         score = to_grid(Scored(found.score, found.lungs), RESOLUTION).score
         outlined = {annotator: read_mask(row, annotator, RESOLUTION) for annotator in counts}
         for annotator, counted in counts.items():

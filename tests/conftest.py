@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 import torch
 
+from lesionsplit import cores
 from lesionsplit.data.augment import Augmentation
 from lesionsplit.data.normalise import Normalisation
 from lesionsplit.data.placement import PlacementSettings
@@ -29,7 +30,7 @@ SHARED = ROOT.parent / "shared" / "data"
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
-    torch.set_num_threads(1)  # tests run side by side
+    cores.use(1)  # tests run side by side
 
 
 @pytest.fixture(autouse=True, scope="session")

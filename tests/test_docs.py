@@ -25,7 +25,7 @@ import pytest
 
 import lesionsplit
 from lesionsplit.cli import app
-from lesionsplit.lungs.training.phantom_volumes import draw_chest
+from lesionsplit.training.lungs.phantom_volumes import draw_chest
 from lesionsplit.training.run import read_config
 
 ROOT = Path(__file__).parents[1]

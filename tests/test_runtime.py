@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+import torch
 
-from lesionsplit.errors import SettingsError
+from lesionsplit import cores
 from lesionsplit.runtime import Runtime
 
 
-def test_an_exported_file_is_not_run_by_torch() -> None:
-    with pytest.raises(SettingsError, match=r"w\.onnx: is a file for ONNX Runtime, and the engine is torch"):
-        Runtime(engine="torch").engine_for(Path("w.onnx"))
-    assert Runtime().engine_for(Path("w.onnx")) == "torch"  # SlicePredictor runs it with ONNX Runtime
-    assert Runtime(engine="onnx").engine_for(None) == "onnx"
+def test_threads_are_those_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    Runtime(threads=3).begin()
+    assert cores.threads() == torch.get_num_threads() == 3
+    Runtime().begin()
+    assert cores.threads() == 3, "another call's choice stays"

@@ -76,7 +76,10 @@ def __getattr__(name: str) -> Any:
         return version("lesionsplit")
     if name not in _HOME:
         raise AttributeError(f"module 'lesionsplit' has no attribute {name!r}")
-    return getattr(import_module(f"lesionsplit.{_HOME[name]}"), name)
+    from lesionsplit.errors import needs_training_packages
+
+    with needs_training_packages():
+        return getattr(import_module(f"lesionsplit.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:

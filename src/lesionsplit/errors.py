@@ -14,6 +14,8 @@ What is not foreseen is caught twice: at each item of a batch (`one_failure`) an
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 logger = logging.getLogger("lesionsplit")
 
@@ -58,6 +60,22 @@ class RunError(LesionsplitError):
 
 class DivergedError(RunError):
     """A term of the loss is not finite; the last good checkpoint has been kept."""
+
+
+TRAINING = ("torch", "lightning_fabric", "onnx", "onnxscript")
+"""Packages that prediction does without."""
+
+
+@contextmanager
+def needs_training_packages() -> Iterator[None]:
+    """Where one of `TRAINING` is imported in the block and missing, the error says how to install it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if name not in TRAINING:
+            raise
+        raise SettingsError(f"{name} is not installed; it comes with: pip install 'lesionsplit[train]'") from None
 
 
 def one_line(error: BaseException) -> str:

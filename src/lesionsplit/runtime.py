@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, TypeAlias
 
-from lesionsplit.errors import SettingsError
+from lesionsplit import cores
 from lesionsplit.memory import keep_freed_memory
 from lesionsplit.progress import Progress, silent
 
@@ -26,10 +25,10 @@ class Runtime:
     """``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; ``auto`` is a GPU where there is one."""
 
     threads: int | None = None
-    """CPU threads; by default as many as PyTorch chooses."""
+    """CPU threads; by default one for each core that the process may use."""
 
     engine: EngineName | None = None
-    """What runs the network in prediction; by default ONNX Runtime for a file that was exported, PyTorch otherwise."""
+    """What runs the network in prediction; by default ONNX Runtime for what is exported, and PyTorch otherwise."""
 
     progress: Progress = silent
     """Shows how far a loop is."""
@@ -40,20 +39,8 @@ class Runtime:
     warn: Callable[[str], None] = ignore
     """Receives a line about each failure, and about what makes a result doubtful."""
 
-    def engine_for(self, weights: Path | None) -> EngineName:
-        """The engine for a weights file.
-
-        Raises:
-            SettingsError: PyTorch is asked to run a file that was exported for ONNX Runtime.
-        """
-        if self.engine == "torch" and weights is not None and weights.suffix == ".onnx":
-            raise SettingsError(f"{weights}: is a file for ONNX Runtime, and the engine is torch; leave the engine out")
-        return self.engine or "torch"
-
     def begin(self) -> None:
         """Set the number of threads, and keep freed memory for the process."""
         if self.threads:
-            import torch
-
-            torch.set_num_threads(self.threads)
+            cores.use(self.threads)
         keep_freed_memory()

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from lesionsplit.models import open_engine
-from lesionsplit.models.model import Model, digest
+from lesionsplit.models.card import digest
+from lesionsplit.models.model import Model
 from lesionsplit.models.onnx_engine import OnnxEngine
 
 Call = Callable[..., tuple[int, str]]
@@ -31,7 +32,7 @@ def exported(call: Call, weights: Path, tmp_path: Path) -> Path:
 
 def test_the_file_is_of_the_weights(exported: Path, weights: Path) -> None:
     card = OnnxEngine(exported).export_card
-    assert (card.card, card.weights) == (Model.load(weights).card, digest(weights))
+    assert (card.card, card.weights) == (Model.load(weights).card.for_prediction(), digest(weights))
 
 
 def test_default_is_the_weights_in_the_package(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +59,7 @@ def test_what_runs_the_network_is_in_the_manifest(
     """With --engine onnx, and with an exported file, ONNX Runtime runs the network."""
     monkeypatch.setattr(open_engine, "user_cache_path", lambda *_, **__: tmp_path / "cache")
     make.make_nifti(tmp_path / "ct.nii.gz", make.chest((48, 40, 6)).hu, affine=make.affine_of((8, 8, 20)))
-    onnx = f"onnxruntime {version('onnxruntime')}, fp32"
+    onnx = f"onnxruntime {version('onnxruntime')} on cpu"
     for name, given, engine in (
         ("a", ("--weights", weights), TORCH),
         ("b", ("--weights", weights, "--engine", "torch"), TORCH),

@@ -201,7 +201,8 @@ def test_inputs_that_can_use_an_option_are_predicted(predict: Call, tmp_path: Pa
 def test_an_object_that_a_series_cannot_get_is_exit_code_two(
     predict: Call, tmp_path: Path, make: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lesionsplit.pipeline.predictor.find_lungs", lambda *_, **__: pytest.fail("work has begun"))
+    begun = "lesionsplit.pipeline.volume_predictor.find_lungs"
+    monkeypatch.setattr(begun, lambda *_, **__: pytest.fail("work has begun"))
     make.make_series(
         tmp_path / "in", (48, 40, 6), spacing=(8.0, 8.0, 20.0), change=lambda _, data: delattr(data, "StudyInstanceUID")
     )

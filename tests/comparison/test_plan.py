@@ -5,8 +5,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lesionsplit.comparison.plan import method_of, plan
+from lesionsplit.comparison.plan import plan
 from lesionsplit.comparison.settings import ComparisonSettings, EntrySettings, SharedSettings
+from lesionsplit.comparison.trained import method_of
 from lesionsplit.errors import RunError, SettingsError
 from lesionsplit.methods.classifier import CamSettings, GradCamSettings
 from lesionsplit.methods.decomposition import DecompositionSettings

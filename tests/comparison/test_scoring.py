@@ -23,6 +23,7 @@ from lesionsplit.evaluation.threshold import calibration_slices, threshold_from_
 from lesionsplit.inference.predictor import SlicePredictor
 from lesionsplit.methods.classifier import GradCamSettings
 from lesionsplit.models.model import Model
+from lesionsplit.models.torch_engine import TorchEngine
 from lesionsplit.runtime import Runtime
 from lesionsplit.settings import from_table
 
@@ -128,7 +129,7 @@ def test_the_numbers_are_those_of_the_run_scored_alone(comparison: Comparison, o
 def test_another_reading_has_its_own_threshold(comparison: Comparison, out: Path, phantom: Table) -> None:
     model = Model.load(out / "runs" / "cam-3" / "weights.safetensors")
     method = GradCamSettings(network=model.card.method.network, stage=3)  # type: ignore[arg-type]
-    predictor = SlicePredictor(Model(msgspec.structs.replace(model.card, method=method), model.network))
+    predictor = SlicePredictor(TorchEngine(Model(msgspec.structs.replace(model.card, method=method), model.network)))
     predictions = predictor.predict_stream(map(read_slice, calibration_slices(phantom)))
     expected = threshold_from_normals((one.score, one.lungs) for one in predictions)
     assert comparison.entries[3].threshold == expected

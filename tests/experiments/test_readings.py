@@ -14,6 +14,7 @@ from lesionsplit.data.lung_slice import read_slice
 from lesionsplit.data.table import Table
 from lesionsplit.inference.predictor import SlicePredictor
 from lesionsplit.models.model import Model
+from lesionsplit.models.torch_engine import TorchEngine
 from lesionsplit.training.run import read_config
 
 
@@ -36,7 +37,9 @@ def test_the_threshold_is_set_anew_and_the_weights_are_not(
     )
     assert card == model.card
     normal = phantom.split("val").labelled("normal")
-    scores = [one.score[one.lungs] for one in SlicePredictor(model).predict_stream(map(read_slice, normal))]
+    scores = [
+        one.score[one.lungs] for one in SlicePredictor(TorchEngine(model)).predict_stream(map(read_slice, normal))
+    ]
     lung = np.concatenate(scores)
     assert np.mean(lung >= np.float32(written.card.threshold)) <= 0.005
     assert np.mean(lung >= np.float32(written.card.threshold - 1.5 / 65535)) > 0.005  # a level lower, rounded

@@ -18,6 +18,7 @@ from lesionsplit.methods.distilled import DistilledSettings
 from lesionsplit.methods.synthesis import Calibration, SynthesisSettings
 from lesionsplit.models.device import choose_device
 from lesionsplit.models.model import Model, ModelCard
+from lesionsplit.models.torch_engine import TorchEngine
 from lesionsplit.networks.denoiser import DenoiserSettings
 from lesionsplit.networks.lesion_unet import LesionUNetSettings
 from lesionsplit.scores import lesion_fraction, lesion_mask, slice_score
@@ -35,7 +36,7 @@ def make_model(card: ModelCard, *, silent: bool) -> Model:
 
 @pytest.fixture
 def predictor(card: ModelCard) -> SlicePredictor:
-    return SlicePredictor(make_model(card, silent=False), device="cpu")
+    return SlicePredictor(TorchEngine(make_model(card, silent=False), "cpu"))
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_what_comes_out_lies_on_what_went_in(predictor: SlicePredictor, slices: 
 
 
 def test_a_network_that_changes_nothing_gives_the_slice_back(card: ModelCard, slices: list[LungSlice]) -> None:
-    one = SlicePredictor(make_model(card, silent=True)).predict(slices[0].grey)
+    one = SlicePredictor(TorchEngine(make_model(card, silent=True))).predict(slices[0].grey)
     assert np.array_equal(one.healthy, slices[0].grey)  # finer than the canvas, and to the grey level
     assert not one.score.any()
 
@@ -77,14 +78,14 @@ def test_a_stream_is_its_slices_one_by_one(predictor: SlicePredictor, slices: li
 
 def nearby(predictor: SlicePredictor, share: float) -> SlicePredictor:
     """The same network, of a method whose neighbours count so much."""
-    card = predictor.model.card
+    card = predictor.engine.model.card
     method = DistilledSettings(network=DenoiserSettings(channels=(4, 6)), neighbour_weight=share)
     torch.manual_seed(0)
     network = method.build_network()
     with torch.no_grad():
         for weight in network.parameters():
             weight += 0.2 * torch.randn_like(weight)
-    return SlicePredictor(Model(msgspec.structs.replace(card, method=method), network), device="cpu")
+    return SlicePredictor(TorchEngine(Model(msgspec.structs.replace(card, method=method), network), "cpu"))
 
 
 def test_neighbours_of_a_series_are_averaged_in(predictor: SlicePredictor, slices: list[LungSlice]) -> None:
@@ -192,7 +193,7 @@ def test_arrays_of_another_kind_are_named(
 @pytest.mark.parametrize("threshold", [0.0, -1.0, 1.5])
 def test_a_threshold_out_of_range_is_named(card: ModelCard, threshold: float) -> None:
     with pytest.raises(SettingsError, match=r"allowed: above 0 and up to 1"):
-        SlicePredictor(make_model(card, silent=True), threshold=threshold)
+        SlicePredictor(TorchEngine(make_model(card, silent=True)), threshold=threshold)
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "cpu:x", ""])
@@ -220,7 +221,7 @@ def test_a_score_may_reach_a_canvas_pixel_beyond_the_lungs_where_the_method_says
     )
     network = method.build_network()
     torch.nn.init.constant_(network.decoder.head.bias, 5.0)  # lesion everywhere
-    predictor = SlicePredictor(Model(msgspec.structs.replace(card, method=method), network))
+    predictor = SlicePredictor(TorchEngine(Model(msgspec.structs.replace(card, method=method), network)))
     grey, lungs = slices[0]
     one = predictor.predict(grey)
     scale = card.placement.place(lungs).scale

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK
+from isal import igzip
 
 from lesionsplit.errors import DataError
 from lesionsplit.io.files import open_file
@@ -199,7 +199,7 @@ def test_nothing_half_written_stays(make: ModuleType, tmp_path: Path, monkeypatc
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(gzip.GzipFile, "write", full)
+    monkeypatch.setattr(igzip.IGzipFile, "write", full)
     with pytest.raises(DataError, match=r"out.nii.gz: cannot be written \(No space left on device\); choose another"):
         write_nifti(tmp_path / "out.nii.gz", volume_of(make.affine_of()), make.chest(SMALL).hu)
     assert not list(tmp_path.iterdir())

@@ -1,89 +1,67 @@
 from __future__ import annotations
 
-import json
-import re
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 
-from lesionsplit.errors import WeightsError
-from lesionsplit.lungs.network import DEFAULT, WEIGHTS, LungCard, LungModel, LungNet
+from lesionsplit import cores
+from lesionsplit.errors import SettingsError, WeightsError
+from lesionsplit.lungs.network import DEFAULT, LungNetwork, default_network
 from lesionsplit.lungs.resample import SIDE
-from lesionsplit.models.model import digest
+from lesionsplit.models.card import digest
+from lesionsplit.training.lungs.network import LungCard, LungModel, LungNet, export_lungs
 
-CPU = torch.device("cpu")
+
+@pytest.fixture(scope="module")
+def shrunk() -> np.ndarray:
+    """Noise, (11, SIDE, SIDE) in HU above air."""
+    return np.random.default_rng(0).uniform(0, 1300, (11, SIDE, SIDE)).astype(np.float32)
 
 
-@pytest.fixture
-def weights(tmp_path: Path) -> Path:
+def test_the_file_in_the_package_is_that_of_the_weights(shrunk: np.ndarray) -> None:
+    network = default_network()
+    assert network.card.weights == digest(Path(str(DEFAULT)))
+    with torch.inference_mode():
+        expected = LungModel.load().shares(torch.from_numpy(shrunk[:, None])).numpy()[:, 0]
+    assert expected.std() > 0.01
+    np.testing.assert_allclose(network.shares(shrunk), expected, atol=1e-4, rtol=0)
+
+
+def test_other_weights_are_exported(tmp_path: Path, shrunk: np.ndarray) -> None:
     torch.manual_seed(0)
-    path = tmp_path / "lungs.safetensors"
-    LungModel(LungCard(channels=(2, 3), trained={"seed": "0"}), LungNet((2, 3))).save(path)
-    return path
+    model = LungModel(LungCard(channels=(2, 3), trained={"seed": "0"}), LungNet((2, 3)))
+    model.save(tmp_path / "lungs.safetensors")
+    export_lungs(tmp_path / "lungs.safetensors", tmp_path / "lungs.onnx")
+    with torch.inference_mode():
+        expected = model.shares(torch.from_numpy(shrunk[:, None])).numpy()[:, 0]
+    found = LungNetwork(tmp_path / "lungs.onnx").shares(shrunk)
+    np.testing.assert_allclose(found, expected, atol=1e-4, rtol=0)
+    assert found.std() > 0
 
 
-def test_the_weights_in_the_package_are_those_of_their_card() -> None:
-    model = LungModel.load()
-    assert model.card.channels == (8, 16, 32, 48, 64)
-    assert {"data", "seed", "steps", "version"} <= set(model.card.trained)
-    path = Path(str(DEFAULT))
-    assert path.stat().st_size <= 2 * 2**20
-    card = (files("lesionsplit") / "weights" / "lungs.md").read_text(encoding="utf-8")
-    assert re.findall(r"SHA-256 `([0-9a-f]{64})`", card) == [digest(path)]
-
-
-def test_what_is_saved_is_loaded(weights: Path) -> None:
-    model = LungModel.load(weights)
-    assert model.card == LungCard(channels=(2, 3), trained={"seed": "0"})
-    torch.manual_seed(0)
-    fresh = LungNet((2, 3))
-    for name, tensor in model.network.state_dict().items():
-        torch.testing.assert_close(tensor, fresh.state_dict()[name], rtol=0, atol=0)
-
-
-def test_slices_do_not_see_each_other(weights: Path) -> None:
-    shrunk = np.random.default_rng(0).uniform(0, 1300, (11, SIDE, SIDE)).astype(np.float32)
+def test_slices_do_not_see_each_other(shrunk: np.ndarray) -> None:
     before = shrunk.copy()
-    model = LungModel.load(weights)
-    together = model.shares(shrunk, CPU)
-    alone = np.concatenate([model.shares(one[None], CPU) for one in shrunk])
+    together = default_network().shares(shrunk)
+    alone = np.concatenate([default_network().shares(one[None]) for one in shrunk])
     np.testing.assert_allclose(together, alone, atol=1e-5)
     np.testing.assert_array_equal(shrunk, before)
-    assert together.std() > 0
     assert 0 <= together.min() <= together.max() <= 1
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(
-        WeightsError, match=r"none.safetensors: no such file; give a weights file that `lesionsplit train-lungs`"
-    ):
-        LungModel.load(tmp_path / "none.safetensors")
+def test_it_is_read_once_for_each_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = default_network()
+    assert default_network() is first
+    monkeypatch.setattr(cores, "_chosen", cores.threads() + 1)
+    assert default_network() is not first
 
 
-def test_a_file_that_is_cut_short(weights: Path) -> None:
-    weights.write_bytes(weights.read_bytes()[:-9])
-    with pytest.raises(WeightsError, match=r"lungs.safetensors: is not a whole safetensors file \("):
-        LungModel.load(weights)
+def test_damaged_weights_find_no_lung_silently(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="the lung network's output is not finite"):
+        default_network().shares(np.full((1, SIDE, SIDE), np.nan, np.float32))
 
 
-@pytest.mark.parametrize(
-    ("card", "message"),
-    [
-        (None, r"is safetensors but has no card of lesionsplit's lungs"),
-        ({"format": 1}, r"is of format 1, from another version of lesionsplit; this version reads format 3"),
-        ({"format": 2}, r"is of format 2, from another version of lesionsplit; this version reads format 3"),
-        ({"mm": 2.0}, r"mm: .*; is the file from another version"),
-        ({"colour": 1}, r"unknown setting colour"),
-        ({"channels": [2, 4]}, r"the weights do not fit their own card"),
-    ],
-)
-def test_a_card_that_does_not_fit(weights: Path, card: dict[str, object] | None, message: str) -> None:
-    tensors = safetensors.torch.load_file(weights)
-    metadata = {} if card is None else {WEIGHTS.key: json.dumps({"channels": [2, 3], **card})}
-    safetensors.torch.save_file(tensors, weights, metadata=metadata)
-    with pytest.raises(WeightsError, match=message):
-        LungModel.load(weights)
+def test_a_device_that_does_not_exist() -> None:
+    with pytest.raises(SettingsError, match="device 'warp' is not available; allowed: auto, cpu, cuda, cuda:N, mps"):
+        default_network("warp")

@@ -13,8 +13,8 @@ from torch import nn
 
 from lesionsplit.comparison.plan import settings_of
 from lesionsplit.comparison.settings import read_comparison
-from lesionsplit.lungs.network import LungCard, LungNet
 from lesionsplit.networks.pointwise import SAFE_INPUTS, StridedPointwiseConv
+from lesionsplit.training.lungs.network import LungCard, LungNet
 from lesionsplit.training.run import read_config
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 AGAIN = (
     "tests/methods/test_contract.py::test_scores_are_raw_and_on_one_scale",
     "tests/methods/test_classifier.py::test_the_step_is_that_of_a_plain_implementation",
-    "tests/lungs/training/test_train.py::test_the_same_seed_gives_the_same_weights",
+    "tests/training/lungs/test_train.py::test_the_same_seed_gives_the_same_weights",
 )
 """Every method trained and used for prediction; the lung network trained."""
 

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from lesionsplit.errors import DataError, WeightsError
-from lesionsplit.models.card import WeightsKind, parse_card
-from lesionsplit.models.tensors import first_line
+from lesionsplit.models.card import first_line, parse_card
+from lesionsplit.models.weights_file import WeightsKind
 from lesionsplit.settings import Settings
 
 

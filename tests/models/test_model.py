@@ -16,7 +16,8 @@ from lesionsplit.methods.base import Distillation
 from lesionsplit.methods.distilled import DistilledSettings
 from lesionsplit.methods.supervised import SupervisedSettings
 from lesionsplit.methods.table import AnyMethod
-from lesionsplit.models.model import WEIGHTS, Model, ModelCard, digest
+from lesionsplit.models.card import digest
+from lesionsplit.models.model import WEIGHTS, Model, ModelCard
 from lesionsplit.models.torch_engine import TorchEngine
 from lesionsplit.settings import Settings, to_table
 

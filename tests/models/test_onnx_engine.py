@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,9 +9,10 @@ import pytest
 import torch
 
 from lesionsplit.data.lung_slice import LungSlice
-from lesionsplit.errors import SettingsError, WeightsError
+from lesionsplit.errors import WeightsError
+from lesionsplit.models.card import digest
 from lesionsplit.models.export import canvases
-from lesionsplit.models.model import Model, digest
+from lesionsplit.models.model import Model
 from lesionsplit.models.onnx_engine import KEY, OnnxEngine
 from lesionsplit.settings import to_table
 
@@ -38,22 +38,17 @@ def test_the_file_describes_itself(exported: Path, weights: Path) -> None:
     onnx.checker.check_model(graph, full_check=True)
     assert [entry.name for entry in graph.graph.input] == ["images"]
     assert [entry.name for entry in graph.graph.output] == ["score", "healthy"]
+    model = Model.load(weights)
     packages = ("lesionsplit", "torch", "onnx", "onnxruntime")
     assert json.loads({entry.key: entry.value for entry in graph.metadata_props}[KEY]) == {
-        "card": json.loads(json.dumps(to_table(Model.load(weights).card))),  # tuples become lists
+        "card": json.loads(json.dumps(to_table(model.card.for_prediction()))),  # tuples become lists
         "weights": digest(weights),
+        "parameters": sum(one.numel() for one in model.network.parameters()),
         "made_with": {name: version(name) for name in packages},
     }
     engine = OnnxEngine(exported)
-    assert engine.card == Model.load(weights).card
-    assert engine.name == f"onnxruntime {version('onnxruntime')}, fp32"
-
-
-def test_a_missing_package_is_named(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(SettingsError) as caught:
-        OnnxEngine(exported)
-    assert str(caught.value) == "onnxruntime is not installed; it comes with: pip install 'lesionsplit[onnx]'"
+    assert engine.card == model.card.for_prediction()
+    assert engine.name == f"onnxruntime {version('onnxruntime')} on cpu"
 
 
 def test_files_that_cannot_be_read(exported: Path, tmp_path: Path) -> None:

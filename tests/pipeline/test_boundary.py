@@ -26,6 +26,7 @@ from lesionsplit.pipeline.lung_masks import write_lungs
 from lesionsplit.pipeline.options import PredictOptions
 from lesionsplit.pipeline.predictor import Predictor
 from lesionsplit.pipeline.slices import predict_slices
+from lesionsplit.pipeline.volume_predictor import VolumePredictor
 from lesionsplit.pipeline.volumes import predict_volumes
 from lesionsplit.runtime import Runtime
 
@@ -186,7 +187,7 @@ def test_an_image_that_cannot_be_written_is_the_only_one_missing(
         raise ValueError("no such colour")
 
     path = phantom_folder / "images" / "lesion_1.png"
-    monkeypatch.setattr("lesionsplit.pipeline.outputs.overlay_tile", fail)
+    monkeypatch.setattr("lesionsplit.pipeline.slice_files.overlay_tile", fail)
     assert predict_slices([path], tmp_path / "out", predictor) == Outcome(failed=1)
     assert said == [f"{path}: lesion_1_overlay.png is missing: unforeseen error (ValueError: no such colour)"]
     names = {"lesion_1_score.png", "lesion_1_mask.png", "lesion_1_healthy.png", "predictions.csv", "predictions.json"}
@@ -220,6 +221,10 @@ def test_lungs_of_what_is_missing_or_breaks(
         write_lungs(inputs[:2], tmp_path / "out")
 
 
+HOMES = {f"write_{name}": f"io.dicom.{name}" for name in ("parametric_map", "segmentation", "structured_report")}
+"""Modules that are loaded where they are used."""
+
+
 @pytest.mark.parametrize(
     ("target", "missing"),
     [
@@ -248,7 +253,7 @@ def test_a_file_that_cannot_be_made_is_the_only_one_missing(
     def fail(*_: object, **__: object) -> None:
         raise ValueError("odd value")
 
-    monkeypatch.setattr(f"lesionsplit.pipeline.outputs.{target}", fail)
+    monkeypatch.setattr(f"lesionsplit.{HOMES.get(target, 'pipeline.outputs')}.{target}", fail)
     assert volumes(predictor, found, out, ALL) == Outcome(failed=1)
     assert {file.name for file in (out / "series").iterdir()} == everything - missing
     row = table(out)["series"]
@@ -309,13 +314,13 @@ def test_a_series_that_no_dicom_object_can_refer_to_gets_the_other_files(
     make.make_series(tmp_path / "in", SMALL, spacing=SPACING, change=change)
     found, out = find_cases([tmp_path / "in"], recursive=False), tmp_path / "out"
     told: list[str] = []
-    whole = type(predictor)._lungs
+    whole = VolumePredictor._lungs
 
-    def lungs(self: Predictor, *arguments: Any) -> LungLabels:
+    def lungs(self: VolumePredictor, *arguments: Any) -> LungLabels:
         told.extend(said)
         return whole(self, *arguments)
 
-    monkeypatch.setattr(type(predictor), "_lungs", lungs)
+    monkeypatch.setattr(VolumePredictor, "_lungs", lungs)
     assert volumes(predictor, found, out, ALL) == Outcome(done=1)
     names = {file.name for file in (out / "in").iterdir()}
     assert names == {

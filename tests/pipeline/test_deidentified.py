@@ -17,7 +17,7 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
 from lesionsplit.io.cases import find_cases
-from lesionsplit.io.dicom.deidentify import Pseudonyms
+from lesionsplit.io.dicom.pseudonyms import Pseudonyms
 from lesionsplit.pipeline.options import PredictOptions
 from lesionsplit.pipeline.predictor import Predictor
 from lesionsplit.pipeline.volumes import predict_volumes

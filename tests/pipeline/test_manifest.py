@@ -18,13 +18,13 @@ from lesionsplit.errors import DataError
 from lesionsplit.io.archive import FileEntry
 from lesionsplit.io.case import Case
 from lesionsplit.io.cases import find_cases
-from lesionsplit.io.dicom.deidentify import Pseudonyms
+from lesionsplit.io.dicom.pseudonyms import Pseudonyms
 from lesionsplit.pipeline import fingerprint
 from lesionsplit.pipeline.case_folder import MANIFEST, whole_or_not
 from lesionsplit.pipeline.manifest import Manifests
 from lesionsplit.pipeline.options import PredictOptions
 from lesionsplit.pipeline.predictor import Predictor
-from lesionsplit.pipeline.result import VolumeResult
+from lesionsplit.pipeline.volume_result import VolumeResult
 from lesionsplit.pipeline.volumes import predict_volumes
 from lesionsplit.runtime import Runtime
 

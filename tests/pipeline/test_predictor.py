@@ -17,7 +17,8 @@ from lesionsplit.images import read_grey
 from lesionsplit.pipeline.calls import predict, read_volume
 from lesionsplit.pipeline.options import PredictOptions
 from lesionsplit.pipeline.predictor import Predictor
-from lesionsplit.pipeline.result import Result, SliceResult, VolumeResult
+from lesionsplit.pipeline.result import Result, SliceResult
+from lesionsplit.pipeline.volume_result import VolumeResult
 from lesionsplit.runtime import Runtime
 
 SHAPE, SPACING = (48, 40, 6), (8.0, 8.0, 20.0)

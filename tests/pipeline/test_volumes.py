@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,11 +15,10 @@ import highdicom as hd
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 
 from lesionsplit.errors import DataError
 from lesionsplit.io.cases import find_cases
-from lesionsplit.io.dicom.deidentify import Pseudonyms
+from lesionsplit.io.dicom.pseudonyms import Pseudonyms
 from lesionsplit.pipeline import volumes as module
 from lesionsplit.pipeline.inputs import Outcome
 from lesionsplit.pipeline.options import DICOM_FILES, FILES, PredictOptions
@@ -91,7 +91,7 @@ def test_all_files_are_written_and_agree(tmp_path: Path, series: Path) -> None:
     assert numbers["regions"][0]["lesion_ml"] == pytest.approx(lesion.sum() * np.prod(SPACING) / 1000)
     assert set(manifest["files"]) == {path.name for path in folder.iterdir()} - {"manifest.json"}
     assert len(manifest["input"]["SOPInstanceUIDs"]) == SMALL[2]
-    assert manifest["engine"] == f"torch {torch.__version__} on cpu"
+    assert manifest["engine"] == f"onnxruntime {version('onnxruntime')} on cpu"
     assert set(manifest["seconds"]) == {"reading", "lungs", "lesions", "numbers", "writing"}
     assert "series" in (folder / "report.html").read_text()
 

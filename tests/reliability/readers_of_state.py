@@ -23,7 +23,6 @@ from lesionsplit.data.cache import prepare
 from lesionsplit.data.table import read_table
 from lesionsplit.errors import DataError
 from lesionsplit.io.cases import find_cases
-from lesionsplit.lungs.network import LungModel
 from lesionsplit.models.model import Model
 from lesionsplit.pipeline.options import PredictOptions
 from lesionsplit.pipeline.predictor import Predictor
@@ -33,6 +32,7 @@ from lesionsplit.runtime import Runtime
 from lesionsplit.settings import from_table, read_settings, to_table, to_toml
 from lesionsplit.training.checkpoint import load_checkpoint, read_progress
 from lesionsplit.training.loop import running_average
+from lesionsplit.training.lungs.network import LungModel
 from lesionsplit.training.record import Record
 from lesionsplit.training.run import Run, RunSettings
 from lesionsplit.training.train import launch, train_run

@@ -24,7 +24,8 @@ from lesionsplit.methods.base import Distillation
 from lesionsplit.methods.diffusion import DiffusionSettings
 from lesionsplit.methods.distilled import DistilledSettings
 from lesionsplit.methods.supervised import SupervisedSettings
-from lesionsplit.models.model import Model, ModelCard, digest
+from lesionsplit.models.card import digest
+from lesionsplit.models.model import Model, ModelCard
 from lesionsplit.networks.denoiser import DenoiserSettings
 from lesionsplit.networks.lesion_unet import LesionUNet, LesionUNetSettings
 from lesionsplit.runtime import Runtime

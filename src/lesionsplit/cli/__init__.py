@@ -21,7 +21,7 @@ from lesionsplit.cli.predict import predict
 from lesionsplit.cli.train import train
 from lesionsplit.cli.train_lungs import train_lungs
 from lesionsplit.csvtext import printable
-from lesionsplit.errors import LesionsplitError, log_trace, one_line, out_of_memory
+from lesionsplit.errors import LesionsplitError, log_trace, needs_training_packages, one_line, out_of_memory
 
 UNFORESEEN = 70
 """Exit code of an unforeseen error: a fault of the program, not of its input."""
@@ -90,7 +90,8 @@ def main() -> None:
 def _run(log: TraceFile) -> int:
     stdout = sys.stdout
     try:
-        code = app.main(standalone_mode=False)
+        with needs_training_packages():
+            code = app.main(standalone_mode=False)
         sys.stdout.flush()
         if log.written:
             _say(f"the traces of unforeseen errors are in {log.written}")

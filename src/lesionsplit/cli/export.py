@@ -10,7 +10,7 @@ from lesionsplit.cli.options import FILE, threads
 
 
 @click.command()
-@click.argument("weights", type=FILE, metavar="WEIGHTS|default")
+@click.argument("weights", type=FILE, metavar="WEIGHTS|default|lungs")
 @click.option("--out", "-o", type=FILE, required=True, metavar="NAME.onnx", help="The file to write.")
 @threads
 def export(weights: Path, out: Path, threads: int | None) -> None:
@@ -19,14 +19,22 @@ def export(weights: Path, out: Path, threads: int | None) -> None:
     The file takes canvases, (B, 1, rows, columns) in network grey, and computes the score and the
     healthy version of each. It is compared with PyTorch on a few slices first; if they differ by
     more than 0.001, nothing is written. Placement, normalisation and threshold are in its metadata,
-    under `lesionsplit`. `lesionsplit predict --weights` accepts the file.
+    under `lesionsplit`. `lesionsplit predict --weights` accepts the file. `lungs` is the network in
+    the package that finds lungs.
     """
     from lesionsplit.cli.console import say
+    from lesionsplit.models.card import digest
     from lesionsplit.models.export import export as write
-    from lesionsplit.models.model import Model, digest
+    from lesionsplit.models.model import Model
     from lesionsplit.runtime import Runtime
 
     Runtime(threads=threads).begin()
+    if weights == Path("lungs"):
+        from lesionsplit.training.lungs.network import export_lungs
+
+        export_lungs(None, out)
+        say(f"written to {out}")
+        return
     path = None if weights == Path("default") else weights
     difference = write(Model.load(path), digest(path), out)
     say(f"written to {out}; differs from PyTorch by at most {difference:.1g}")

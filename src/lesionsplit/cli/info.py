@@ -39,30 +39,38 @@ def _versions() -> Iterator[str]:
 
 def _devices() -> Iterator[str]:
     import os
+    from importlib.util import find_spec
 
-    import torch
+    from lesionsplit import cores
+    from lesionsplit.models.device import has_gpu
+    from lesionsplit.models.onnx_file import runtime_has_cuda
 
-    yield f"cpu: {os.cpu_count()} cores, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
-    for number in range(torch.cuda.device_count()):
-        properties = torch.cuda.get_device_properties(number)
-        yield f"cuda:{number}: {properties.name}, {properties.total_memory / 2**30:.0f} GiB"
-    if torch.backends.mps.is_available():
-        yield "mps"
+    yield f"cpu: {os.cpu_count()} cores, of which this process may use {cores.available()}"
+    if find_spec("torch"):
+        import torch
+
+        for number in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(number)
+            yield f"cuda:{number}: {properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+        if torch.backends.mps.is_available():
+            yield "mps"
+    elif has_gpu():
+        yield f"cuda: {'used by ONNX Runtime' if runtime_has_cuda() else 'not used; install onnxruntime-gpu or torch'}"
 
 
 def _engines() -> Iterator[str]:
     from importlib.util import find_spec
 
-    yield "torch (default)"
-    missing = [name for name in ("onnxruntime", "onnx", "onnxscript") if find_spec(name) is None]
-    yield "onnx" if not missing else "onnx: not installed; pip install 'lesionsplit[onnx]'"
+    yield "onnx (default)"
+    yield "torch" if find_spec("torch") else "torch: not installed; pip install 'lesionsplit[train]'"
 
 
 def _weights() -> Iterator[str]:
-    from lesionsplit.models.model import Model, digest
+    from lesionsplit.models.card import digest
+    from lesionsplit.models.open_engine import open_engine
 
-    card = Model.load().card
-    yield f"default: method {card.method.__struct_config__.tag}, {card.trained.get('supervision', 'not stated')}"
+    card = open_engine(engine="onnx").card
+    yield f"default: method {card.method.name}, {card.trained.get('supervision', 'not stated')}"
     yield f"SHA-256 {digest()}"
     yield f"threshold {card.threshold:.4g}: {card.threshold_from}"
     yield "licence Apache-2.0; trained on covid-cell, Apache-2.0; for research, not a medical device"

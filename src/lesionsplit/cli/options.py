@@ -30,7 +30,7 @@ threads = click.option("--threads", type=click.IntRange(min=1), help="CPU thread
 engine = click.option(
     "--engine",
     type=click.Choice(["torch", "onnx"]),
-    help="What runs the network.  [default: torch; onnx for a file that `export` wrote]",
+    help="What runs the network.  [default: onnx for what is exported, else torch; torch on a GPU]",
 )
 
 

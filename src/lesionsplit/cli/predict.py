@@ -111,7 +111,7 @@ def predict(inputs: tuple[Path, ...], out: Path | None, **given: Any) -> int:
 
 
 def _options(given: dict[str, Any]) -> Any:
-    from lesionsplit.io.dicom.deidentify import Pseudonyms
+    from lesionsplit.io.dicom.pseudonyms import Pseudonyms
     from lesionsplit.measurements.settings import MeasurementSettings
     from lesionsplit.pipeline.options import PredictOptions
 

@@ -54,18 +54,19 @@ def train(
     """
     from lesionsplit.cli.console import TrainingLine, say
     from lesionsplit.training.run import first_process
-    from lesionsplit.training.train import train_run
+    from lesionsplit.training.train import export_run, train_run
 
     if folder is None:
         if data is None:
             raise click.UsageError("no data: give DATA, a folder with slices.csv or with normal/ and lesion/")
         folder = Path("runs") / data.resolve().name
     run = _continued(folder, config, overrides, steps) if resume else _new(folder, data, config, overrides, steps)
+    runtime = options.runtime_of({"device": device, "threads": threads})
     trained = train_run(
         run,
         data or run.data(),
         cache=cache,
-        runtime=options.runtime_of({"device": device, "threads": threads}),
+        runtime=runtime,
         watch=lambda one: TrainingLine(one.settings.training.steps),
     )
     if not first_process():
@@ -77,6 +78,7 @@ def train(
             say(f"to end the run here: {resumed} --steps {trained.step}")
         return 130
     say(f"weights: {run.weights}")
+    export_run(run, runtime)
     say(f"pictures: {run.folder / 'pictures'}")
     say(f"next: {_next_command(run)}")
     return 0

@@ -70,12 +70,12 @@ def train_lungs(
     """
     from lesionsplit.errors import DataError, one_failure
     from lesionsplit.io.cases import find_cases
-    from lesionsplit.lungs.network import LungModel
-    from lesionsplit.lungs.training.phantom_volumes import phantom_samples
-    from lesionsplit.lungs.training.samples import Sample, lung_slices, samples_of
-    from lesionsplit.lungs.training.train import LungTraining
-    from lesionsplit.lungs.training.train import train_lungs as train
-    from lesionsplit.models.model import digest
+    from lesionsplit.models.card import digest
+    from lesionsplit.training.lungs.network import LungModel, export_lungs
+    from lesionsplit.training.lungs.phantom_volumes import phantom_samples
+    from lesionsplit.training.lungs.samples import Sample, lung_slices, samples_of
+    from lesionsplit.training.lungs.train import LungTraining
+    from lesionsplit.training.lungs.train import train_lungs as train
     from lesionsplit.volumes.intensity import ReadOptions
     from lesionsplit.volumes.scratch import Scratch
 
@@ -108,5 +108,6 @@ def train_lungs(
     before = LungModel.load(start) if start else None
     model = train(hosts, slices, training, data=data, start=before, progress=runtime.progress)
     model.save(out)
+    export_lungs(out, out.with_suffix(".onnx"))
     runtime.say(f"weights: {out} (SHA-256 {digest(out)})")
     return 1 if failed else 0

@@ -11,7 +11,6 @@ import msgspec
 
 from lesionsplit.comparison.settings import ComparisonSettings, EntrySettings
 from lesionsplit.errors import RunError, SettingsError
-from lesionsplit.methods.table import AnyMethod
 from lesionsplit.runtime import Runtime
 from lesionsplit.settings import from_table, merged, read_settings, to_table
 from lesionsplit.training.run import SETTINGS, Run, RunSettings, read_config_table
@@ -84,7 +83,7 @@ def plan(config: ComparisonSettings, entries: tuple[EntrySettings, ...], out: Pa
             folder=run_folder(out, entry, seed),
         )
         for entry in {one.name: one for one in (*teachers, *trained)}.values()
-        for seed in seeds_of(config, entry)
+        for seed in config.seeds_of(entry)
     )
 
 
@@ -163,20 +162,13 @@ def _with_teachers(config: ComparisonSettings, settings: RunSettings, seed: int,
         if name not in {entry.name for entry in config.entry}:
             return name
         teacher = config.named(name)
-        seeds = seeds_of(config, teacher)
+        seeds = config.seeds_of(teacher)
         run = Run(run_folder(out.resolve(), teacher, seed if seed in seeds else seeds[0]), settings)
         return str(run.weights)
 
     distillation = msgspec.structs.replace(distillation, teachers=tuple(map(weights, distillation.teachers)))
     method = msgspec.structs.replace(settings.method, distillation=distillation)
     return msgspec.structs.replace(settings, method=method)
-
-
-def seeds_of(config: ComparisonSettings, entry: EntrySettings) -> tuple[int, ...]:
-    """The seeds with which an entry is trained."""
-    if entry.reads is not None and entry.seeds is None:
-        return seeds_of(config, config.named(entry.reads))
-    return entry.seeds or config.seeds
 
 
 def run_folder(out: Path, entry: EntrySettings, seed: int) -> Path:
@@ -194,22 +186,6 @@ def settings_of(config: ComparisonSettings, entry: EntrySettings, seed: int) -> 
     shared = {name: value for name, value in to_table(config.shared).items() if value}
     own = {"method": entry.method, "training": entry.training, "seed": seed}
     return from_table(RunSettings, merged(merged(table, shared), own), source=f"entry {entry.name!r}")
-
-
-def method_of(entry: EntrySettings, trained: AnyMethod) -> AnyMethod:
-    """The method with which an entry uses the network of another entry.
-
-    Raises:
-        SettingsError: a setting is not allowed, or the annotator would change.
-    """
-    changed = merged({"method": to_table(trained)}, {"method": entry.method})
-    if "name" in entry.method and entry.method["name"] != to_table(trained).get("name"):
-        changed = {"method": {"network": to_table(trained)["network"], **entry.method}}
-    method = from_table(RunSettings, changed, source=f"entry {entry.name!r}").method
-    # `Model` checks that the weights fit the method
-    if method.annotator != trained.annotator:
-        raise SettingsError(f"entry {entry.name!r}: reads {entry.reads!r}, so method.annotator cannot be changed")
-    return method
 
 
 def _differences(one: Mapping[str, Any], other: Mapping[str, Any], place: str = "") -> dict[str, tuple[Any, Any]]:

@@ -7,24 +7,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import msgspec
-
-from lesionsplit.comparison.plan import method_of, run_folder, seeds_of
 from lesionsplit.comparison.result import Comparison, Cost, Entry
 from lesionsplit.comparison.settings import ComparisonSettings, EntrySettings
 from lesionsplit.data.lung_slice import read_slice
 from lesionsplit.data.table import Table
+from lesionsplit.errors import needs_training_packages
 from lesionsplit.evaluation.accumulators import Scored
 from lesionsplit.evaluation.baselines import UNTRAINED
 from lesionsplit.evaluation.protocol import evaluate, untrained_scores
 from lesionsplit.evaluation.threshold import calibration_slices, threshold_from_normals
 from lesionsplit.inference.predictor import SlicePredictor
-from lesionsplit.methods.base import supervision
-from lesionsplit.models.model import Model
-from lesionsplit.models.torch_engine import TorchEngine
+from lesionsplit.models.card import supervision
 from lesionsplit.runtime import Runtime
-from lesionsplit.training.checkpoint import read_progress
-from lesionsplit.training.run import Run
 
 TIMED = 24
 """Slices on which a method's speed is measured."""
@@ -103,7 +97,7 @@ class _Preparation:
             weights = None if entry.weights == "default" else Path(entry.weights)
             yield self._network(entry, self._load(weights))
         else:
-            for number, seed in enumerate(seeds_of(self.config, entry)):
+            for number, seed in enumerate(self.config.seeds_of(entry)):
                 yield self._trained(entry, seed, entry.name if number == 0 else f"{entry.name}, seed {seed}")
 
     def _untrained(self, entry: EntrySettings, name: str) -> Entry:
@@ -121,35 +115,21 @@ class _Preparation:
         )
 
     def _trained(self, entry: EntrySettings, seed: int, label: str) -> Entry:
-        trained = entry if entry.reads is None else self.config.named(entry.reads)
-        run = Run.open(run_folder(self.out, trained, seed))
-        training = run.settings.training
-        if entry.reads is None:
-            one = self._network(entry, self._load(run.weights))
-        else:
-            model = Model.load(run.weights)
-            card = msgspec.structs.replace(model.card, method=method_of(entry, model.card.method))
-            one = self._network(entry, SlicePredictor(Model(card, model.network), device=self.runtime.device))
-        cost = replace(
-            one.cost,
-            training_seconds=read_progress(run.checkpoint)["seconds"] if run.checkpoint.is_file() else None,
-            slices_seen=training.steps * 2 * training.batch_size,
-            threads=run.facts().get("threads"),
-        )
-        return replace(one, label=label, seed=seed, cost=cost)
+        with needs_training_packages():
+            from lesionsplit.comparison.trained import load_trained  # imports PyTorch
+        predictor, cost = load_trained(self.config, entry, seed, self.out, self.runtime)
+        one = self._network(entry, predictor)
+        return replace(one, label=label, seed=seed, cost=replace(one.cost, **cost))
 
     def _load(self, weights: Path | None) -> SlicePredictor:
-        return SlicePredictor.load(weights, device=self.runtime.device, engine=self.runtime.engine_for(weights))
+        return SlicePredictor.load(weights, device=self.runtime.device, engine=self.runtime.engine)
 
     def _network(self, entry: EntrySettings, predictor: SlicePredictor) -> Entry:
         def heat_maps(rows: Table) -> Iterator[Scored]:
             for one in predictor.predict_rows(rows):
                 yield Scored(one.score, one.lungs, one.presence, one.healthy)
 
-        engine, card = predictor.engine, predictor.model.card
-        parameters = None
-        if isinstance(engine, TorchEngine):
-            parameters = sum(weight.numel() for weight in engine.model.network.parameters())
+        card = predictor.card
         threshold: float | None = predictor.threshold
         threshold_from = card.threshold_from
         if entry.reads is not None:  # the stored threshold belongs to the other method
@@ -158,11 +138,11 @@ class _Preparation:
             label=entry.name,
             settings=entry,
             annotator=card.method.annotator,
-            supervision=card.trained.get("supervision") or supervision(card.method),
+            supervision=card.trained.get("supervision") or supervision(card.method.annotator),
             threshold=threshold,
             threshold_from=threshold_from,
             neighbour_weight=card.method.neighbour_weight,
-            cost=Cost(parameters=parameters),
+            cost=Cost(parameters=predictor.engine.parameters),
             heat_maps=heat_maps,
         )
 

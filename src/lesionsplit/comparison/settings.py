@@ -154,6 +154,12 @@ class ComparisonSettings(Settings, frozen=True):
                 return entry
         raise SettingsError(f"{what} {name!r}: no such entry; found: {', '.join(one.name for one in self.entry)}")
 
+    def seeds_of(self, entry: EntrySettings) -> tuple[int, ...]:
+        """The seeds with which an entry, or the entry whose network it reads, is trained."""
+        if entry.reads is not None and entry.seeds is None:
+            return self.seeds_of(self.named(entry.reads))
+        return entry.seeds or self.seeds
+
     def chosen(self, names: tuple[str, ...]) -> tuple[EntrySettings, ...]:
         """The entries of some names and the reference, in the comparison's order; all of them if no name is given.
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import numpy as np
 from msgspec import Meta
-from torch import Tensor
 
 from lesionsplit.errors import DataError
 from lesionsplit.images import Float
 from lesionsplit.settings import Fraction, Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SPREAD = 3.0
 """The range of tanh is this many standard deviations of lung grey to either side; brighter vessels saturate."""
@@ -18,7 +20,7 @@ SPREAD = 3.0
 SMALLEST = 1e-6
 """Standard deviation: grey of less contrast than half of the smallest step of 16 bits is constant."""
 
-Values = TypeVar("Values", Tensor, Float)
+Values = TypeVar("Values", "Tensor", Float)
 
 
 class Normalisation(Settings, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -19,11 +19,8 @@ from lesionsplit.data.placement import Placement, Spacing
 from lesionsplit.data.table import Slice, Table
 from lesionsplit.errors import DataError, SettingsError
 from lesionsplit.images import Float, Grey, Mask, as_float, as_grey
-from lesionsplit.models.device import choose_device
-from lesionsplit.models.engine import Engine
-from lesionsplit.models.model import Model
+from lesionsplit.models.engine import Engine, EngineOutput
 from lesionsplit.models.open_engine import open_engine
-from lesionsplit.models.torch_engine import TorchEngine
 from lesionsplit.runtime import EngineName
 from lesionsplit.scores import lesion_fraction, lesion_mask, slice_score
 
@@ -64,7 +61,7 @@ class Prediction:
 
 
 class SlicePredictor:
-    """A model on a device, loaded once for any number of slices.
+    """A network, loaded once for any number of slices.
 
     >>> predictor = SlicePredictor.load()
     >>> prediction = predictor.predict(slice_of_a_chest)  # (rows, columns), uint8 or uint16, lung-masked
@@ -72,11 +69,10 @@ class SlicePredictor:
     True
     """
 
-    def __init__(self, model: Model | Engine, *, device: str = "auto", threshold: float | None = None) -> None:
-        self.device = choose_device(device)
-        self.model = model
-        self.engine: Engine = TorchEngine(model, self.device) if isinstance(model, Model) else model
-        self.threshold = model.card.threshold if threshold is None else threshold
+    def __init__(self, engine: Engine, *, threshold: float | None = None) -> None:
+        self.engine = engine
+        self.card = engine.card
+        self.threshold = self.card.threshold if threshold is None else threshold
         if not isinstance(self.threshold, (int, float)) or not 0 < self.threshold <= 1:
             raise SettingsError(f"threshold is {self.threshold}; allowed: above 0 and up to 1")
 
@@ -87,24 +83,24 @@ class SlicePredictor:
         *,
         device: str = "auto",
         threshold: float | None = None,
-        engine: EngineName = "torch",
+        engine: EngineName | None = None,
     ) -> SlicePredictor:
         """Load a weights file, by default the one in the package.
 
         Args:
-            weights: a file that `lesionsplit train` wrote; or one of `lesionsplit export`, which ONNX Runtime runs
-                whatever ``engine`` is.
+            weights: a file that `lesionsplit train` or `lesionsplit export` wrote.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
             threshold: the score from which a pixel is lesion, by default the one stored in the weights.
-            engine: ``torch`` or ``onnx`` (ONNX Runtime, on a CPU). Weights are converted when ONNX Runtime first runs
-                them, which takes seconds, and are then kept in the user's cache folder.
+            engine: ``torch`` or ``onnx`` (ONNX Runtime); by default as for `open_engine`. Weights that are not
+                exported are converted when ONNX Runtime first runs them, which takes seconds, and are then kept in the
+                user's cache folder.
 
         Raises:
             WeightsError: the file is missing, broken or of another kind, or cannot be converted for the engine.
             SettingsError: there is no such device or engine, or the threshold is not in (0, 1].
         """
         path = None if weights is None else Path(weights)
-        return cls(open_engine(path, engine, device), device=device, threshold=threshold)
+        return cls(open_engine(path, engine, device), threshold=threshold)
 
     def predict(self, image: Grey, lungs: Mask | None = None) -> Prediction:
         """Predict one slice, (rows, columns), 8 or 16 bit, lung-masked, or with its lungs.
@@ -133,19 +129,26 @@ class SlicePredictor:
     def predict_stream(self, slices: Iterable[LungSlice], spacing: Spacing | None = None) -> Iterator[Prediction]:
         """Predict any number of slices, which may differ in size and depth, each independently of the others.
 
-        Slices are read ahead while the network works; a few are in memory at a time. Errors of ``slices`` propagate.
+        Slices are read, and results brought back to the slices, while the network works; a few are in memory at a
+        time. Errors of ``slices`` propagate.
 
         Args:
             slices: with their lungs.
             spacing: millimetres between rows and between columns of all slices, if known: the network then sees
                 lungs at their true size, and pixels need not be square.
         """
-        with ThreadPoolExecutor(1) as ahead:
-            prepared = (self._prepare(one, spacing) for one in slices)
+        prepared = (self._prepare(one, spacing) for one in slices)
+        with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(1) as engine:
             waiting = ahead.submit(_take, prepared)
+            before: tuple[list[_Placed], Future[EngineOutput]] | None = None
             while batch := waiting.result():
                 waiting = ahead.submit(_take, prepared)
-                yield from self._run(batch)
+                running = engine.submit(self._infer, batch)
+                if before is not None:
+                    yield from self._finished(*before)
+                before = batch, running
+            if before is not None:
+                yield from self._finished(*before)
 
     def predict_series(self, slices: Iterable[SeriesSlice], spacing: Spacing | None = None) -> Iterator[Prediction]:
         """Predict slices of series: the score of each is averaged with its neighbours' scores.
@@ -157,7 +160,7 @@ class SlicePredictor:
             slices: in order, the slices of a series together.
             spacing: as for `predict_stream`.
         """
-        share = self.model.card.method.neighbour_weight
+        share = self.card.method.neighbour_weight
         places: deque[Place] = deque()
 
         def alone() -> Iterator[LungSlice]:
@@ -176,7 +179,7 @@ class SlicePredictor:
             rows: in the table's order; in any order, if ``among`` is given.
             among: the table that contains their neighbours; by default neighbours are looked up in ``rows``.
         """
-        if among is None or not self.model.card.method.neighbour_weight:
+        if among is None or not self.card.method.neighbour_weight:
             yield from self.predict_series(SeriesSlice(row.series, row.position, read_slice(row)) for row in rows)
             return
         for row in rows:
@@ -185,13 +188,16 @@ class SlicePredictor:
 
     def _prepare(self, one: LungSlice, spacing: Spacing | None) -> _Placed:
         grey = as_float(one.grey)
-        placement = self.model.card.placement.place(one.lungs, spacing)
-        return _Placed(one, grey, placement, self.model.card.normalisation.apply(placement.apply(grey)))
+        placement = self.card.placement.place(one.lungs, spacing)
+        return _Placed(one, grey, placement, self.card.normalisation.apply(placement.apply(grey)))
 
-    def _run(self, batch: list[_Placed]) -> list[Prediction]:
-        found = self.engine.infer(np.stack([one.canvas for one in batch])[:, None])
+    def _infer(self, batch: list[_Placed]) -> EngineOutput:
+        return self.engine.infer(np.stack([one.canvas for one in batch])[:, None])
+
+    def _finished(self, batch: list[_Placed], running: Future[EngineOutput]) -> Iterator[Prediction]:
+        found = running.result()
         presence = [None] * len(batch) if found.presence is None else found.presence.tolist()
-        return [self._finish(*result) for result in zip(batch, found.score, found.healthy, presence, strict=True)]
+        yield from map(self._finish, batch, found.score, found.healthy, presence)
 
     def _finish(self, placed: _Placed, score: Float, healthy: Float, presence: float | None) -> Prediction:
         """Bring the outputs back to the grid of the slice.
@@ -200,10 +206,10 @@ class SlicePredictor:
         finer than the network's grid.
         """
         image, lungs = placed.slice
-        normalisation = self.model.card.normalisation
+        normalisation = self.card.normalisation
         change = normalisation.undo(healthy) - normalisation.undo(placed.canvas)
         whole = np.where(lungs, placed.grey + placed.placement.undo(change), placed.grey)
-        reached = _widen(lungs, self.model.card.method.margin_pixels * placed.placement.scale)
+        reached = _widen(lungs, self.card.method.margin_pixels * placed.placement.scale)
         on_frame = np.where(reached, placed.placement.undo(score).clip(0, 1), 0).astype(np.float32)
         return Prediction(
             score=on_frame,

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from lesionsplit.errors import DataError
 from lesionsplit.io.archive import FileEntry, entries_of
-from lesionsplit.io.dicom.series import read_series
 from lesionsplit.io.files import open_file, voxels_of
 from lesionsplit.volumes.intensity import DEFAULT, ReadOptions
 from lesionsplit.volumes.scratch import Scratch, scratch_folder
@@ -58,6 +57,8 @@ class Case:
                 )
             notes += (f"left out because broken: {count} of {count + len(self.entries)} files",)
         if self.kind == "dicom":
+            from lesionsplit.io.dicom.series import read_series
+
             source = Source(kind="dicom", path=self.path, name=self.name, notes=notes)
             return read_series(self.entries, scratch, source, options=options, where=self.where)
         if not self.entries[0].member:

@@ -7,16 +7,19 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lesionsplit.errors import DataError, one_failure
 from lesionsplit.images import SUFFIXES as IMAGE_SUFFIXES
 from lesionsplit.io.archive import FileEntry, entries_of
 from lesionsplit.io.case import Case
-from lesionsplit.io.contents import Contents, files_below, files_in, inside, scan
+from lesionsplit.io.contents import Contents, files_below, files_in, grouped, inside, scan
 from lesionsplit.io.files import SUFFIXES as VOLUME_SUFFIXES
 from lesionsplit.io.files import header_beside, kind_of
-from lesionsplit.io.heads import Head, series_of
 from lesionsplit.io.names import safe, stem, unique
+
+if TYPE_CHECKING:
+    from lesionsplit.io.heads import Head
 
 __all__ = ["Case", "FoundCases", "find_cases"]
 
@@ -98,7 +101,7 @@ def _add_file(found: FoundCases, path: Path) -> list[Head]:
 
 def _add_heads(found: FoundCases, heads: Sequence[Head]) -> None:
     """Add single DICOM files, grouped by series."""
-    contents = Contents(series=series_of(heads))
+    contents = Contents(series=grouped(heads))
     for series in contents.series.values():
         first = series[0].entry
         if len(series) == 1:

@@ -9,15 +9,18 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from lesionsplit.csvtext import printable
 from lesionsplit.errors import DataError, one_failure
 from lesionsplit.images import SUFFIXES as IMAGE_SUFFIXES
 from lesionsplit.io.archive import FileEntry
-from lesionsplit.io.dicom.files import SUFFIXES as DICOM_SUFFIXES
-from lesionsplit.io.dicom.files import is_dicom, read_dataset, why_not
+from lesionsplit.io.dicom.recognise import SUFFIXES as DICOM_SUFFIXES
+from lesionsplit.io.dicom.recognise import is_dicom
 from lesionsplit.io.files import is_volume
-from lesionsplit.io.heads import Head, Series, head_of, series_of
+
+if TYPE_CHECKING:
+    from lesionsplit.io.heads import Head, Series
 
 LISTED = 8
 """Maximum number of series or files in a message."""
@@ -111,8 +114,17 @@ def scan(entries: Sequence[FileEntry]) -> Contents:
                 contents.archives.append(entry)
             else:
                 _add_dicom(contents, heads, entry, archive)
-        contents.series = series_of(heads, archive)
+        contents.series = grouped(heads, archive)
     return contents
+
+
+def grouped(heads: Sequence[Head], archive: zipfile.ZipFile | None = None) -> Series:
+    """Slices put into series."""
+    if not heads:
+        return {}
+    from lesionsplit.io.heads import series_of
+
+    return series_of(heads, archive)
 
 
 def _leads_nowhere(path: Path) -> bool:
@@ -133,6 +145,9 @@ def _add_dicom(contents: Contents, heads: list[Head], entry: FileEntry, archive:
             if Path(entry.name.lower()).suffix in DICOM_SUFFIXES:
                 contents.broken.append((entry.folder, f"{entry}: is not DICOM despite its name; is it complete?"))
             return
+        from lesionsplit.io.dicom.files import read_dataset, why_not
+        from lesionsplit.io.heads import head_of
+
         header = read_dataset(entry, archive)
         if why := why_not(header):
             contents.skipped.append((entry.folder, why))

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from lesionsplit.errors import DataError
-from lesionsplit.io import nifti
 from lesionsplit.io.archive import FileEntry
 from lesionsplit.io.itk import open_itk
 from lesionsplit.io.itk_header import KINDS, named_voxels
-from lesionsplit.io.nifti_file import is_header, voxel_files
-from lesionsplit.io.stack import Stack
 from lesionsplit.volumes.volume import Kind
 
-SUFFIXES: Final = (*nifti.SUFFIXES, *KINDS)
+if TYPE_CHECKING:
+    from lesionsplit.io.stack import Stack
+
+NIFTI: Final = (".nii", ".nii.gz")
+
+PAIRS: Final = (".hdr", ".hdr.gz")
+"""Suffixes of the header of a pair of files; the voxels are in .img, or packed in .img.gz."""
+
+SUFFIXES: Final = (*NIFTI, *KINDS)
 
 BEGINNING = 1024
 """Bytes of a file, packed or not, that have the first number of a header."""
@@ -23,7 +28,7 @@ BEGINNING = 1024
 
 def suffix_of(name: str) -> str:
     """The suffix of a volume file's name, such as ``.nii.gz``; empty for other files."""
-    known = (".nii.gz", *SUFFIXES, *nifti.PAIRS)
+    known = (".nii.gz", *SUFFIXES, *PAIRS)
     return next((suffix for suffix in known if name.lower().endswith(suffix)), "")
 
 
@@ -34,8 +39,10 @@ def is_volume(entry: FileEntry, archive: zipfile.ZipFile | None = None) -> bool:
         DataError: it cannot be opened.
     """
     suffix = suffix_of(entry.name)
-    if suffix not in nifti.PAIRS:
+    if suffix not in PAIRS:
         return bool(suffix)
+    from lesionsplit.io.nifti_file import is_header  # loads nibabel
+
     with entry.open(archive) as file:
         return is_header(file.read(BEGINNING))
 
@@ -54,7 +61,11 @@ def open_file(path: Path) -> Stack:
     suffix = suffix_of(path.name)
     if not suffix:
         raise DataError(f"{path}: is not a volume; allowed: {', '.join(SUFFIXES)}, or DICOM")
-    return open_itk(path) if suffix in KINDS else nifti.open_nifti(path)
+    if suffix in KINDS:
+        return open_itk(path)
+    from lesionsplit.io.nifti import open_nifti  # loads nibabel
+
+    return open_nifti(path)
 
 
 def voxels_of(path: Path) -> tuple[str, ...]:
@@ -63,7 +74,9 @@ def voxels_of(path: Path) -> tuple[str, ...]:
     Raises:
         DataError: its header cannot be read.
     """
-    if suffix_of(path.name) in nifti.PAIRS:
+    if suffix_of(path.name) in PAIRS:
+        from lesionsplit.io.nifti_file import voxel_files  # loads nibabel
+
         return tuple(file.name for file in voxel_files(path))
     named = named_voxels(path) if suffix_of(path.name) in KINDS else ""
     return (named,) if named else ()
@@ -74,5 +87,5 @@ def header_beside(voxels: Path) -> Path | None:
     stem = voxels.with_suffix("") if voxels.suffix.lower() == ".gz" else voxels
     if stem.suffix.lower() != ".img":
         return None
-    headers = (stem.with_suffix(suffix) for suffix in nifti.PAIRS)
+    headers = (stem.with_suffix(suffix) for suffix in PAIRS)
     return next((header for header in headers if header.is_file()), None)

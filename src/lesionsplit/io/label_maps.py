@@ -8,8 +8,8 @@ import numpy as np
 
 from lesionsplit.errors import DataError
 from lesionsplit.io.archive import FileEntry
-from lesionsplit.io.dicom.files import is_dicom
 from lesionsplit.io.dicom.label_maps import read_segments
+from lesionsplit.io.dicom.recognise import is_dicom
 from lesionsplit.io.files import SUFFIXES, open_file, suffix_of
 from lesionsplit.io.names import safe, stem
 from lesionsplit.io.stack import Stack

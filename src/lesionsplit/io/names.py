@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from lesionsplit.images import SUFFIXES as IMAGE_SUFFIXES
-from lesionsplit.io.dicom.files import SUFFIXES as DICOM_SUFFIXES
+from lesionsplit.io.dicom.recognise import SUFFIXES as DICOM_SUFFIXES
 from lesionsplit.io.files import suffix_of
 
 LONGEST = 60

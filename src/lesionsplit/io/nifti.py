@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import nibabel as nib
 import numpy as np
+from isal import igzip
 from nibabel.spatialimages import HeaderDataError
 
 from lesionsplit.atomic import atomic_file
@@ -21,13 +21,8 @@ from lesionsplit.volumes.grid import times
 from lesionsplit.volumes.scratch import forget
 from lesionsplit.volumes.volume import Volume, Voxels
 
-SUFFIXES: Final = (".nii", ".nii.gz")
-
-PAIRS: Final = (".hdr", ".hdr.gz")
-"""Suffixes of the header of a pair of files; the voxels are in .img, or packed in .img.gz."""
-
-GZIP_LEVEL = 1
-"""Compression level: higher ones take several times as long and save little."""
+GZIP_LEVEL = 2
+"""Of isal, 0 to 3: as small as zlib's first level, in a third of its time."""
 
 GEOMETRY: Final = (
     "pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d",
@@ -109,7 +104,7 @@ def write_nifti(path: Path, volume: Volume, array: Voxels, *, slope: float = 1.0
     with atomic_file(path) as temporary, ExitStack() as stack:
         file: Any = stack.enter_context(temporary.open("wb"))
         if path.suffix == ".gz":
-            file = stack.enter_context(gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0))
+            file = stack.enter_context(igzip.IGzipFile("", "wb", GZIP_LEVEL, file, mtime=0))
         header.write_to(file)
         _write_slices(file, array, dtype)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -14,19 +15,18 @@ from lesionsplit.images import Float, Grey, Mask
 from lesionsplit.lungs.contrast_vessels import contrast_vessels
 from lesionsplit.lungs.hu_scale import hu_scale_of
 from lesionsplit.lungs.lungmask_backend import lungmask_labels
-from lesionsplit.lungs.network import default_model
+from lesionsplit.lungs.method import LungMethod
+from lesionsplit.lungs.network import default_network
 from lesionsplit.lungs.quality_checks import disagreement_notes, truncation_notes
 from lesionsplit.lungs.refine import refine_edge
 from lesionsplit.lungs.resample import AIR, Resampler, make_resampler, sample_slices, shrink_all
 from lesionsplit.lungs.sides import Labels, split_sides
 from lesionsplit.lungs.thresholds import body_of, closed_sides, fill_at_ribs, lung_pieces, threshold_lungs
-from lesionsplit.models.device import choose_device
+from lesionsplit.models.device import on_gpu
 from lesionsplit.progress import Progress, silent
 from lesionsplit.volumes.decomposed import LEFT, RIGHT
 from lesionsplit.volumes.scratch import Scratch, releasing
 from lesionsplit.volumes.volume import Source, Volume, Voxels
-
-LungMethod: TypeAlias = Literal["network", "thresholds", "lungmask"]
 
 LUNG = 0.5
 """The network's output above which a coarse pixel is lung."""
@@ -88,7 +88,7 @@ def find_lungs(
     """
     labels = scratch.like(volume, np.uint8)
     if using == "lungmask":
-        lungmask_labels(volume, lungmask_weights, labels, choose_device(device).type == "cpu")
+        lungmask_labels(volume, lungmask_weights, labels, not on_gpu(device))
         if not labels.any():
             raise NoLungError(_no_lung(volume))
         return LungLabels(labels=labels, method="lungmask (R231)", notes=truncation_notes(volume, labels))
@@ -127,14 +127,16 @@ def _coarse(volume: Volume, using: LungMethod, device: str, progress: Progress) 
     resampler = make_resampler(volume, hu_scale_of(volume, sample_slices(view)))
     shrunk = shrink_all(resampler, releasing(view, volume.array), len(view))
     frame = resampler.frame()
-    bodies = np.stack([body_of(image + np.float32(AIR), frame) for image in shrunk])
-    checked = threshold_lungs(shrunk, frame, bodies)
-    if using == "thresholds":
+    with ThreadPoolExecutor(1) as beside:  # the network works in threads of its own
+        later = beside.submit(default_network(device).shares, shrunk, progress) if using == "network" else None
+        bodies = np.stack([body_of(image + np.float32(AIR), frame) for image in shrunk])
+        checked = threshold_lungs(shrunk, frame, bodies)
+    if later is None:
         lungs = fill_at_ribs(checked, bodies)
         shares = np.stack([ndimage.gaussian_filter(one.astype(np.float32), 0.6) for one in lungs])
         coarse = _Coarse(shares, lungs, bodies, None)
     else:
-        shares = default_model().shares(shrunk, choose_device(device), progress)
+        shares = later.result()
         hu = shrunk + np.float32(AIR)
         lungs = closed_sides(lung_pieces((shares > LUNG) & bodies, hu, bodies, frame), bodies)
         if volume.intensity == "hu" and len(view) > 1:

@@ -133,13 +133,6 @@ class MethodSettings(Settings, frozen=True):
         raise NotImplementedError
 
 
-def supervision(method: MethodSettings) -> str:
-    """What a method learns from, in words."""
-    if method.annotator is None:
-        return "image labels only"
-    return f"masks of annotator {method.annotator} of the train split: a supervised upper bound"
-
-
 def bare(network: nn.Module) -> nn.Module:
     """The network without the wrapper that Fabric has put around it."""
     module: nn.Module = getattr(network, "module", network)

@@ -1,131 +1,88 @@
-"""Weights files: safetensors tensors, with a card about them as JSON in the file's metadata.
+"""What a file with a network says of itself, as JSON: all that prediction needs besides the network.
 
-Both networks of the package keep their weights like this: the one that splits slices, and the one that finds lungs.
+Nothing here needs PyTorch. `model.ModelCard` has the settings of the method, too.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.resources import as_file
+from importlib.resources import as_file, files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Annotated, Any, TypeVar
 
-import torch
-from torch import nn
-from torch.overrides import TorchFunctionMode
+from msgspec import Meta
 
-from lesionsplit.errors import LesionsplitError, SettingsError, WeightsError
-from lesionsplit.images import write_bytes
-from lesionsplit.models.tensors import TensorFile, compare, first_line, save, shapes_of
-from lesionsplit.settings import Settings, from_table, parse_json, to_table
-
-if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
+from lesionsplit.data.normalise import Normalisation
+from lesionsplit.data.placement import PlacementSettings
+from lesionsplit.errors import SettingsError, WeightsError
+from lesionsplit.settings import NonNegativeInt, Settings, from_table, parse_json
 
 FORMAT = 3
 """The only format of weights files that this version reads; raised when the meaning of a file changes."""
 
+FOLDER = files("lesionsplit") / "weights"
+"""The files in the package."""
+
+DEFAULT = FOLDER / "default.safetensors"
+
 C = TypeVar("C", bound=Settings)
-N = TypeVar("N", bound=nn.Module)
 
 
-class _Uninitialised(TorchFunctionMode):
-    """Leaves out the first values of weights: on the device "meta" they would import PyTorch's compiler."""
+class MethodCard(Settings, frozen=True):
+    """What prediction needs to know of a method; see `methods.base.MethodSettings`."""
 
-    def __torch_function__(
-        self, function: Any, _types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if getattr(function, "__module__", "") == nn.init.__name__:
-            return kwargs["tensor"] if "tensor" in kwargs else args[0]
-        return function(*args, **kwargs)
+    name: str
+    margin_pixels: NonNegativeInt
+    neighbour_weight: Annotated[float, Meta(ge=0, le=1)]
+    annotator: str | None
+    settings: dict[str, Any]
+    """All of its settings, for people."""
 
 
-@dataclass(frozen=True, slots=True)
-class WeightsKind(Generic[C]):
-    """One kind of weights file: reads and writes it."""
+class PredictionCard(Settings, frozen=True):
+    """How to use a network, and where it comes from."""
 
-    card: type[C]
+    method: MethodCard
+    placement: PlacementSettings
+    normalisation: Normalisation
+    threshold: Annotated[float, Meta(gt=0, le=1)]
+    """Lowest score that counts as lesion."""
 
-    key: str
-    """Key of the card in the metadata."""
+    threshold_from: str
+    """How the threshold was set."""
 
-    owner: str
-    """Whose card it is, for messages."""
+    trained: dict[str, str]
+    """Where the weights come from: version, data fingerprint, seed, steps."""
 
-    command: str
-    """The command that writes such files."""
 
-    default: Traversable
-    """The file in the package."""
+def supervision(annotator: str | None) -> str:
+    """What a method learns from, in words; an annotator whose masks it is trained on makes it an upper bound."""
+    if annotator is None:
+        return "image labels only"
+    return f"masks of annotator {annotator} of the train split: a supervised upper bound"
 
-    @contextmanager
-    def locate(self, path: Path | None) -> Iterator[Path]:
-        """The path of a file, by default the one in the package, which may have to be unpacked first."""
-        if path is not None:
-            yield path
-            return
-        with as_file(self.default) as default:
-            yield default
 
-    def read(self, path: Path | None, build_network: Callable[[C], N]) -> tuple[C, N]:
-        """Read a weights file, by default the one in the package; never runs code from it.
+def digest(path: Path | None = None) -> str:
+    """SHA-256 of a weights file, by default the one in the package: shows which weights made a result."""
+    if path is not None:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    with as_file(DEFAULT) as default:
+        return digest(default)
 
-        Args:
-            path: the file.
-            build_network: makes the network that a card describes.
 
-        Returns:
-            The card, and the network with the weights of the file.
+def require_file(path: Path, command: str = "train") -> None:
+    """Refuse weights that are not there.
 
-        Raises:
-            WeightsError: the file is missing, is not safetensors, is not of this kind, or has been changed; its
-                weights do not fit its card or are not finite.
-        """
-        with self.locate(path) as file:
-            header = self._open(file)
-            card = parse_card(self.card, header.metadata[self.key], file)
-            try:
-                with torch.device("meta"), _Uninitialised():  # shapes without memory: a card can claim any
-                    network = build_network(card)
-                compare(header.shapes, shapes_of(network.state_dict()))
-            except (ValueError, RuntimeError, LesionsplitError) as error:
-                raise WeightsError(f"{file}: the weights do not fit their own card ({first_line(error)})") from None
-            try:
-                tensors = header.load(self.key)
-            except (ValueError, OSError) as error:
-                raise WeightsError(f"{file}: is damaged ({first_line(error)}); {self._give}") from None
-            network.load_state_dict(tensors, assign=True)  # all its tensors are in its state
-        return card, network
+    Args:
+        path: a weights file.
+        command: that writes such files.
 
-    def write(self, path: Path, card: C, network: nn.Module) -> None:
-        """Write a weights file, whole or not at all.
-
-        Raises:
-            DataError: the file cannot be written.
-        """
-        write_bytes(path, save(network.state_dict(), self.key, json.dumps(to_table(card))), durable=True)
-
-    @property
-    def _give(self) -> str:
-        return f"give a weights file that `lesionsplit {self.command}` wrote"
-
-    def _open(self, path: Path) -> TensorFile:
-        if not os.path.isfile(path):  # noqa: PTH113 - `Path.is_file` raises for a name that is too long
-            raise WeightsError(f"{path}: no such file; {self._give}")
-        try:
-            header = TensorFile.open(path)
-        except OSError as error:
-            raise WeightsError(f"{path}: cannot be read ({error.strerror})") from None
-        except ValueError as error:
-            raise WeightsError(f"{path}: is not a whole safetensors file ({error}); {self._give}") from None
-        if self.key not in header.metadata:
-            raise WeightsError(f"{path}: is safetensors but has no card of {self.owner}; {self._give}")
-        return header
+    Raises:
+        WeightsError: there is no such file.
+    """
+    if not os.path.isfile(path):  # noqa: PTH113 - `Path.is_file` raises for a name that is too long
+        raise WeightsError(f"{path}: no such file; give a weights file that `lesionsplit {command}` wrote")
 
 
 def parse_card(kind: type[C], text: str, path: Path) -> C:
@@ -148,3 +105,8 @@ def parse_card(kind: type[C], text: str, path: Path) -> C:
         return from_table(kind, table, source=str(path))
     except SettingsError as error:
         raise WeightsError(f"{error}; is the file from another version of lesionsplit?") from None
+
+
+def first_line(error: Exception) -> str:
+    """The first line of another package's message, at most 120 characters; the error's type if it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:120].rstrip(":")

@@ -8,7 +8,7 @@ import numpy as np
 
 from lesionsplit.errors import DataError, WeightsError
 from lesionsplit.images import Float
-from lesionsplit.models.model import ModelCard
+from lesionsplit.models.card import PredictionCard
 
 
 class EngineOutput(NamedTuple):
@@ -40,8 +40,12 @@ class Engine(Protocol):
     """Computes what `Model.infer` computes, on arrays."""
 
     @property
-    def card(self) -> ModelCard:
+    def card(self) -> PredictionCard:
         """Card of the weights that it runs."""
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in the network that were trained."""
 
     @property
     def name(self) -> str:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch.export import ExportedProgram
 
 from lesionsplit.atomic import atomic_file
 from lesionsplit.data.lung_slice import LungSlice, find_lungs
 from lesionsplit.errors import SettingsError, WeightsError
 from lesionsplit.images import Float, as_float
-from lesionsplit.models import onnx_engine
+from lesionsplit.models.card import PredictionCard
 from lesionsplit.models.engine import Engine
 from lesionsplit.models.model import Model, ModelCard
+from lesionsplit.models.onnx_engine import KEY, ExportCard, OnnxEngine
+from lesionsplit.models.onnx_file import INPUT, SUFFIX, seal
 from lesionsplit.models.torch_engine import TorchEngine
-from lesionsplit.models.trace import not_exportable, trace
+from lesionsplit.models.trace import OUTPUTS, not_exportable, quiet, trace
 from lesionsplit.phantom.dataset import PhantomSettings, draw_series
+from lesionsplit.settings import Settings, to_table
 
 TOLERANCE = 1e-3
 """Largest allowed difference between PyTorch's scores and healthy versions and those of an exported file."""
@@ -40,22 +46,62 @@ def export(model: Model, weights: str, path: Path) -> float:
         WeightsError: the method cannot be exported, or the exported file differs from PyTorch.
         DataError: the file cannot be written.
     """
-    if path.suffix != onnx_engine.SUFFIX:
-        raise SettingsError(f"{path}: an exported file must be called NAME{onnx_engine.SUFFIX}")
-    for package in onnx_engine.PACKAGES:
-        onnx_engine.import_optional(package)
-    made_with = {package: version(package) for package in ("lesionsplit", "torch", "onnx", "onnxruntime")}
-    card = onnx_engine.ExportCard(card=model.card, weights=weights, made_with=made_with)
+    if path.suffix != SUFFIX:
+        raise SettingsError(f"{path}: an exported file must be called NAME{SUFFIX}")
+    check_packages()
+    card = ExportCard(
+        card=model.card.for_prediction(), weights=weights, parameters=model.parameters, made_with=made_with()
+    )
     program = trace(model)
     with atomic_file(path, durable=True) as unchecked:
         try:
-            onnx_engine.save(program, card, unchecked)
+            save(program, OUTPUTS, KEY, card, unchecked)
         except (RuntimeError, TypeError, ValueError) as error:
             raise not_exportable(model, error) from None
-        return _difference(model, onnx_engine.OnnxEngine(unchecked))
+        return _difference(model, OnnxEngine(unchecked, "cpu"))
 
 
-def canvases(slices: Iterable[LungSlice], card: ModelCard) -> Float:
+def check_packages() -> None:
+    """Check that what writes ONNX files is installed.
+
+    Raises:
+        SettingsError: a package is missing.
+    """
+    for name in ("onnx", "onnxscript"):
+        if find_spec(name) is None:
+            raise SettingsError(f"{name} is not installed; it comes with: pip install 'lesionsplit[train]'")
+
+
+def made_with() -> dict[str, str]:
+    """Versions of what an exported file depends on."""
+    return {package: version(package) for package in ("lesionsplit", "torch", "onnx", "onnxruntime")}
+
+
+def save(program: ExportedProgram, outputs: Sequence[str], key: str, card: Settings, path: Path) -> None:
+    """Write a traced network, (B, 1, H, W) for any B, with its card and a seal.
+
+    Args:
+        program: the network.
+        outputs: names of its outputs; a network may have the first of them only.
+        key: of the card in the file's metadata.
+        card: how to use the file.
+        path: the file.
+
+    Raises:
+        RuntimeError: of PyTorch, if ONNX has no equivalent of an operation.
+    """
+    names = outputs[: len(program.graph_signature.user_outputs)]
+    with quiet():
+        written = torch.onnx.export(program, (), input_names=[INPUT], output_names=names, dynamo=True, verbose=False)
+    if written is None:  # never with `dynamo`, but so it is typed
+        raise RuntimeError("PyTorch returned no ONNX program")
+    written.model.metadata_props[key] = json.dumps(to_table(card))
+    written.save(str(path))
+    content = path.read_bytes()
+    path.write_bytes(content + seal(content))
+
+
+def canvases(slices: Iterable[LungSlice], card: ModelCard | PredictionCard) -> Float:
     """Slices as the network gets them, (N, 1, H, W) in network grey."""
     placed = [card.normalisation.apply(card.placement.place(one.lungs).apply(as_float(one.grey))) for one in slices]
     return np.stack(placed)[:, None]
@@ -75,7 +121,7 @@ def _difference(model: Model, exported: Engine) -> float:
         WeightsError: it is above `TOLERANCE`.
     """
     images = phantom_canvases(model.card)
-    pairs = zip(exported.infer(images), TorchEngine(model, torch.device("cpu")).infer(images), strict=True)
+    pairs = zip(exported.infer(images), TorchEngine(model, "cpu").infer(images), strict=True)
     differences = [np.abs(one - other).max() for one, other in pairs if one is not None and other is not None]
     largest = float(np.max(differences))  # NaN if one is
     if not largest <= TOLERANCE:  # so that NaN fails too

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
-from msgspec import Meta
+from msgspec import Meta, json
 from torch import Tensor, nn
 
 from lesionsplit.data.normalise import Normalisation
 from lesionsplit.data.placement import PlacementSettings
 from lesionsplit.methods.base import MethodOutput
 from lesionsplit.methods.table import AnyMethod
-from lesionsplit.models.card import WeightsKind
+from lesionsplit.models.card import DEFAULT, MethodCard, PredictionCard
+from lesionsplit.models.weights_file import WeightsKind
 from lesionsplit.settings import Settings
 
 
 class ModelCard(Settings, frozen=True):
-    """How to use the weights in a file, and where they come from."""
+    """How to use the weights in a file, and where they come from; for its fields see `models.card.PredictionCard`."""
 
     format: Literal[3]
     """`models.card.FORMAT`."""
@@ -29,13 +28,26 @@ class ModelCard(Settings, frozen=True):
     placement: PlacementSettings
     normalisation: Normalisation
     threshold: Annotated[float, Meta(gt=0, le=1)]
-    """Lowest score that counts as lesion."""
-
     threshold_from: str
-    """How the threshold was set."""
-
     trained: dict[str, str]
-    """Where the weights come from: version, data fingerprint, seed, steps."""
+
+    def for_prediction(self) -> PredictionCard:
+        """The part that prediction needs, which any engine understands."""
+        method = MethodCard(
+            name=self.method.__struct_config__.tag,  # type: ignore[arg-type]
+            margin_pixels=self.method.margin_pixels,
+            neighbour_weight=self.method.neighbour_weight,
+            annotator=self.method.annotator,
+            settings=json.decode(json.encode(self.method)),  # as it is read from a file,
+        )
+        return PredictionCard(
+            method=method,
+            placement=self.placement,
+            normalisation=self.normalisation,
+            threshold=self.threshold,
+            threshold_from=self.threshold_from,
+            trained=self.trained,
+        )
 
 
 WEIGHTS = WeightsKind(
@@ -43,7 +55,7 @@ WEIGHTS = WeightsKind(
     key="lesionsplit",
     owner="lesionsplit",
     command="train",
-    default=files("lesionsplit") / "weights" / "default.safetensors",
+    default=DEFAULT,
 )
 
 
@@ -72,15 +84,14 @@ class Model:
         """
         WEIGHTS.write(path, self.card, self.network)
 
+    @property
+    def parameters(self) -> int:
+        """Numbers in the network that were trained."""
+        return sum(weight.numel() for weight in self.network.parameters())
+
     def infer(self, images: Tensor) -> MethodOutput:
         """Score and healthy version of slices on the canvas, (B, 1, H, W), in network grey."""
         return self.card.method.infer(self.network, images)
-
-
-def digest(path: Path | None = None) -> str:
-    """SHA-256 of a weights file, by default the one in the package: shows which weights made a result."""
-    with WEIGHTS.locate(path) as file:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def load_model(weights: str | Path = "default") -> Model:

@@ -18,6 +18,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from lesionsplit.models.card import first_line
+
 DIGEST = "sha256"
 """Key of the digest in the metadata. Files of before 0.3.0 have none."""
 
@@ -118,11 +120,6 @@ def compare(found: Shapes, wanted: Shapes) -> None:
             raise ValueError(f"{name} {'is missing' if here is None else 'has no place'}")
         if here != there:
             raise ValueError(f"{name} is {_words(*here)}; needed: {_words(*there)}")
-
-
-def first_line(error: Exception) -> str:
-    """The first line of another package's message, at most 120 characters; the error's type if it has none."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:120].rstrip(":")
 
 
 def _words(dtype: str, shape: tuple[int, ...]) -> str:

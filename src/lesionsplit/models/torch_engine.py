@@ -1,26 +1,28 @@
-"""PyTorch as an engine: always available, on any device."""
+"""PyTorch as an engine: for methods that ONNX cannot express, for weights that were not exported, and on GPUs."""
 
 from __future__ import annotations
 
 import torch
 
 from lesionsplit.images import Float
+from lesionsplit.models.device import choose_device
 from lesionsplit.models.engine import EngineOutput
-from lesionsplit.models.model import Model, ModelCard
+from lesionsplit.models.model import Model
 
 
 class TorchEngine:
-    """Runs a model in PyTorch."""
+    """Runs a model in PyTorch.
 
-    def __init__(self, model: Model, device: torch.device) -> None:
+    Raises:
+        SettingsError: the device is not available.
+    """
+
+    def __init__(self, model: Model, device: str = "auto") -> None:
         self.model = model
-        self.device = device
-        model.network.to(device)
-
-    @property
-    def card(self) -> ModelCard:
-        """Card of the model."""
-        return self.model.card
+        self.card = model.card.for_prediction()
+        self.parameters = model.parameters
+        self.device = choose_device(device)
+        model.network.to(self.device)
 
     @property
     def name(self) -> str:

@@ -13,7 +13,7 @@ from lesionsplit.data.table import Slice, Split, read_table
 from lesionsplit.evaluation.result import Evaluation
 from lesionsplit.evaluation.slices import SliceNumbers, worst
 from lesionsplit.images import write_image
-from lesionsplit.models.model import digest
+from lesionsplit.models.card import digest
 from lesionsplit.report.evaluation import write_curves, write_numbers
 from lesionsplit.report.examples import Shown, described_page, example_page
 from lesionsplit.runtime import Runtime

@@ -9,7 +9,7 @@ from pathlib import Path
 from lesionsplit.data.table import list_images
 from lesionsplit.errors import DataError, SettingsError, one_failure
 from lesionsplit.io.cases import FoundCases
-from lesionsplit.io.dicom.source import NOT_DICOM
+from lesionsplit.io.dicom.recognise import NOT_DICOM
 from lesionsplit.pipeline.options import PredictOptions
 
 

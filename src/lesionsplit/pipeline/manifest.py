@@ -22,15 +22,15 @@ from lesionsplit.io.archive import FileEntry
 from lesionsplit.io.cases import Case
 from lesionsplit.io.label_maps import label_map
 from lesionsplit.lungs.network import DEFAULT as LUNG_WEIGHTS
-from lesionsplit.models.model import digest
+from lesionsplit.models.card import digest
 from lesionsplit.pipeline.case_folder import MANIFEST, DamagedManifestError, Manifest, read_manifest
 from lesionsplit.pipeline.case_table import INCOMPLETE
 from lesionsplit.pipeline.fingerprint import content, files_of, fingerprint, state
 from lesionsplit.pipeline.options import FILES, PredictOptions
 from lesionsplit.pipeline.predictor import Predictor
-from lesionsplit.pipeline.result import VolumeResult
+from lesionsplit.pipeline.volume_result import VolumeResult
 
-LIBRARIES: Final = ("torch", "numpy", "scipy", "nibabel", "SimpleITK", "pydicom", "highdicom")
+LIBRARIES: Final = ("onnxruntime", "numpy", "scipy", "nibabel", "SimpleITK", "pydicom", "highdicom")
 
 
 class _Stamp(NamedTuple):
@@ -50,7 +50,7 @@ class Manifests:
     def __init__(self, out: Path, predictor: Predictor, options: PredictOptions) -> None:
         self.out = out
         self.weights = predictor.weights
-        self._card = predictor.slices.model.card
+        self._card = predictor.slices.card
         self._engine = predictor.slices.engine.name
         self._options = options
         self._masked = options.deidentified

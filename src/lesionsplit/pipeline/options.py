@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionsplit.errors import SettingsError
-from lesionsplit.io.dicom.deidentify import Pseudonyms
-from lesionsplit.lungs.find import LungMethod
+from lesionsplit.io.dicom.pseudonyms import Pseudonyms
+from lesionsplit.lungs.method import LungMethod
 from lesionsplit.measurements.settings import MeasurementSettings
 from lesionsplit.volumes.intensity import ReadOptions
 

@@ -1,4 +1,4 @@
-"""The files of a result: which there are, and what each is called. Decided here and nowhere else."""
+"""The files of a volume's result: which there are, and what each is called. Decided here and nowhere else."""
 
 from __future__ import annotations
 
@@ -7,32 +7,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
-import numpy as np
-
-from lesionsplit.errors import DataError, OutputError, log_trace, one_line
-from lesionsplit.images import Grey, as_grey, shown, write_bytes, write_image
-from lesionsplit.inference.predictor import Prediction
-from lesionsplit.io.dicom.deidentify import Pseudonyms
-from lesionsplit.io.dicom.identity import new_identity
-from lesionsplit.io.dicom.parametric_map import write_parametric_map
-from lesionsplit.io.dicom.segmentation import write_segmentation
-from lesionsplit.io.dicom.structured_report import write_structured_report
+from lesionsplit.errors import DataError, OutputError
+from lesionsplit.images import write_bytes
+from lesionsplit.io.dicom.pseudonyms import Pseudonyms
 from lesionsplit.io.nifti import write_nifti
 from lesionsplit.measurements.result import Measurements
 from lesionsplit.measurements.tables import to_csv, to_json
-from lesionsplit.pipeline.options import DICOM_FILES, FILES, SLICE_FILES
+from lesionsplit.pipeline.options import DICOM_FILES, FILES
+from lesionsplit.pipeline.slice_files import attempt
 from lesionsplit.report.page.page import write_page
-from lesionsplit.tiles import outline, overlay_tile
 from lesionsplit.volumes.decomposed import TOP, DecomposedVolume
-
-Written = TypeVar("Written")
 
 AT_ONCE = 2
 """Files written at a time: each may have an array in memory for a moment."""
-
-OUTLINE = (255, 64, 64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +70,11 @@ class VolumeFiles:
             if kind in kinds:
                 path = self.folder / FILES[kind]
                 write = partial(write_nifti, path, self.decomposed.volume, array, slope=slope, label=label)
-                jobs.append(partial(_try, FILES[kind], write, failed))
+                jobs.append(partial(attempt, FILES[kind], write, failed))
         if "numbers" in kinds:
-            jobs.append(partial(_try, FILES["numbers"], self._write_numbers, failed))
+            jobs.append(partial(attempt, FILES["numbers"], self._write_numbers, failed))
         if "page" in kinds:
-            jobs.append(partial(_try, FILES["page"], self._write_page, failed))
+            jobs.append(partial(attempt, FILES["page"], self._write_page, failed))
         if set(kinds) & set(DICOM_FILES):
             jobs.append(partial(self._write_dicom, kinds, failed))
         with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -115,56 +103,26 @@ class VolumeFiles:
 
     def _write_dicom(self, kinds: Sequence[str], failed: dict[str, Exception]) -> None:
         """The parametric map, the segmentation, and the report, which refers to the segmentation."""
+        # Loading highdicom takes half a second, and volumes that are no DICOM need none
+
+        # Loading highdicom takes half a second, and volumes that are no DICOM need none
+        from lesionsplit.io.dicom.identity import new_identity
+        from lesionsplit.io.dicom.parametric_map import write_parametric_map
+        from lesionsplit.io.dicom.segmentation import write_segmentation
+        from lesionsplit.io.dicom.structured_report import write_structured_report
+
         identity = new_identity(weights=self.origin.weights, pseudonyms=self.origin.pseudonyms)
         score, mask, report = (self.folder / FILES[kind] for kind in ("map", "seg", "sr"))
         if "map" in kinds:
             write = partial(write_parametric_map, self.decomposed, score, identity=identity)
-            _try(score.name, write, failed)
+            attempt(score.name, write, failed)
         if not {"seg", "sr"} & set(kinds):
             return
         omit = self.origin.omit_empty_frames
         write_seg = partial(write_segmentation, self.decomposed, mask, identity=identity, omit_empty_frames=omit)
-        segmentation = _try(mask.name, write_seg, failed)
+        segmentation = attempt(mask.name, write_seg, failed)
         if "sr" in kinds and segmentation is None:
             failed[report.name] = DataError(f"it refers to {mask.name}")
         elif "sr" in kinds and segmentation is not None:
             findings = (self.decomposed, self.measurements, segmentation, report)
-            _try(report.name, partial(write_structured_report, *findings, identity=identity), failed)
-
-
-def _try(name: str, write: Callable[[], Written], failed: dict[str, Exception]) -> Written | None:
-    """Write a file; the error of one that cannot be written is kept, so that the others are written."""
-    try:
-        return write()
-    except Exception as error:
-        log_trace(error, f"{name}: {one_line(error)}")
-        failed[name] = error
-        return None
-
-
-def slice_files(folder: Path, name: str) -> dict[str, Path]:
-    """The paths of an image's files, by kind."""
-    return {kind: folder / f"{name}_{kind}.png" for kind in SLICE_FILES}
-
-
-def write_slice(
-    folder: Path, name: str, image: Grey, prediction: Prediction, kinds: Sequence[str] = SLICE_FILES
-) -> list[Path]:
-    """Write the files of an image; returns their paths.
-
-    Raises:
-        OutputError: some could not be made; the others are written.
-    """
-    files = slice_files(folder, name)
-    draw: dict[str, Callable[[], Grey]] = {
-        "score": lambda: as_grey(prediction.score, np.uint16),
-        "mask": lambda: np.where(prediction.mask, 255, 0).astype(np.uint8),
-        "healthy": lambda: prediction.healthy,
-        "overlay": lambda: outline(overlay_tile(shown(image), prediction.score), prediction.mask, OUTLINE),
-    }
-    failed: dict[str, Exception] = {}
-    for kind in kinds:
-        _try(files[kind].name, lambda kind=kind: write_image(files[kind], draw[kind]()), failed)  # type: ignore[misc]
-    if failed:
-        raise OutputError(failed)
-    return [files[kind] for kind in kinds]
+            attempt(report.name, partial(write_structured_report, *findings, identity=identity), failed)

@@ -23,10 +23,10 @@ from lesionsplit.errors import DataError
 from lesionsplit.evaluation.accumulators import CALLED_NORMAL as LESION_FRACTION
 from lesionsplit.images import write_bytes
 from lesionsplit.pipeline.fingerprint import content
-from lesionsplit.pipeline.outputs import slice_files
 from lesionsplit.pipeline.prediction_rows import COLUMNS, HEADER, Made, is_header, is_whole, rows_in
 from lesionsplit.pipeline.result import SliceResult
 from lesionsplit.pipeline.scan import lungs_file
+from lesionsplit.pipeline.slice_files import slice_files
 
 TABLE = "predictions.csv"
 MANIFEST = "predictions.json"

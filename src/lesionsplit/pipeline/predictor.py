@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
-from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lesionsplit.csvtext import printable
 from lesionsplit.data.lung_slice import LungSlice
-from lesionsplit.errors import DataError, NoLungError
 from lesionsplit.images import Grey
 from lesionsplit.inference.predictor import Prediction, SlicePredictor
-from lesionsplit.inference.volume import decompose
-from lesionsplit.io.dicom.source import why_no_objects
-from lesionsplit.io.label_maps import HIGHEST, label_map, read_labels
-from lesionsplit.lungs.find import LungLabels, find_lungs
-from lesionsplit.lungs.user_mask import lungs_from_user_mask
-from lesionsplit.measurements.lobes import check_labels
-from lesionsplit.measurements.measure import measure
-from lesionsplit.memory import give_back_memory
+from lesionsplit.models.card import digest
 from lesionsplit.models.limitations import limits_of
-from lesionsplit.models.model import digest
 from lesionsplit.pipeline.clock import Clock
-from lesionsplit.pipeline.options import OTHER_FILES, PredictOptions, UserMask
-from lesionsplit.pipeline.outputs import Origin
-from lesionsplit.pipeline.result import Result, SliceResult, VolumeResult
+from lesionsplit.pipeline.options import PredictOptions
+from lesionsplit.pipeline.result import Result, SliceResult
 from lesionsplit.pipeline.scan import SliceImage, open_scan
 from lesionsplit.runtime import Runtime
-from lesionsplit.volumes.decomposed import DecomposedVolume
-from lesionsplit.volumes.padding import unpadded
-from lesionsplit.volumes.scratch import Scratch, axially_stored
-from lesionsplit.volumes.volume import Volume, Voxels
+from lesionsplit.volumes.scratch import Scratch
+from lesionsplit.volumes.volume import Volume
 
-NO_LUNG = "no lung in this slice, so no lesion"
+if TYPE_CHECKING:
+    from lesionsplit.pipeline.volume_result import VolumeResult
+
 NO_LUNG_FOUND = "no lung found, so no lesion"
 
 
@@ -77,7 +65,7 @@ class Predictor:
         runtime = runtime or Runtime()
         runtime.begin()
         path = None if str(weights) == "default" else Path(weights)
-        slices = SlicePredictor.load(path, device=runtime.device, threshold=threshold, engine=runtime.engine_for(path))
+        slices = SlicePredictor.load(path, device=runtime.device, threshold=threshold, engine=runtime.engine)
         return cls(slices, path, runtime)
 
     @property
@@ -137,80 +125,19 @@ class Predictor:
     def predict_volume(
         self, volume: Volume, scratch: Scratch, options: PredictOptions, clock: Clock | None = None
     ) -> VolumeResult:
-        """Predict a volume.
+        """Predict a volume; see `VolumePredictor.predict`."""
+        from lesionsplit.pipeline.volume_predictor import VolumePredictor  # loads much that images do not need
 
-        Args:
-            volume: in HU or grey.
-            scratch: where arrays are kept.
-            options: what can be chosen.
-            clock: measures the stages.
-
-        Raises:
-            NoLungError: the volume has several slices and none has lung.
-            DataError: the user's lungs or lobes cannot be read or are on another grid.
-            SettingsError: an option does not apply to this volume.
-        """
-        clock = clock or Clock()
-        name = volume.source.name
-        known = [*map(printable, volume.source.notes)]
-        self._warn(name, known)
-        no_dicom = why_no_objects(volume)
-        options.check_volume(name, no_dicom=no_dicom, hu=volume.intensity == "hu")
-        left_out = options.left_out(no_dicom) if volume.source.instances else ()
-        volume = axially_stored(volume, scratch)
-        whole = unpadded(volume, scratch, whole=options.lungs is not None)
-        volume = whole.scan
-        for note in left_out:
-            self.runtime.warn(f"{name}: {note}; the other files are written; to ask for them alone: {OTHER_FILES}")
-        with clock("lungs"):
-            lungs = self._lungs(volume, scratch, options)
-            lobes = self._lobes(whole.volume, scratch, options)
-        give_back_memory()
-        with clock("lesions"):
-            decomposed = decompose(volume, lungs, self.slices, scratch, progress=self.runtime.progress)
-            decomposed = whole.whole(decomposed, scratch)
-        give_back_memory()
-        with clock("numbers"):
-            measurements = measure(decomposed, options.measurements, lobes)
-        self._warn(name, [note for note in measurements.notes if note not in known])
-        measurements.notes[:0] = left_out
-        origin = Origin(
-            weights=self.weights,
-            limitations=self.limitations,
-            provenance=self.provenance(decomposed),
-            pseudonyms=options.pseudonyms,
-            omit_empty_frames=options.omit_empty_frames,
+        predictor = VolumePredictor(
+            slices=self.slices, runtime=self.runtime, weights=self.weights, limitations=self.limitations
         )
-        return VolumeResult(decomposed=decomposed, measurements=measurements, origin=origin)
-
-    def _warn(self, name: str, notes: Sequence[str]) -> None:
-        if notes:
-            self.runtime.warn(f"{name}: {'; '.join(notes)}")
-
-    def provenance(self, decomposed: DecomposedVolume) -> dict[str, str]:
-        """How a result was made, for people."""
-        volume, card = decomposed.volume, self.slices.model.card
-        voxels = " x ".join(map(str, volume.shape))
-        spacing = " x ".join(f"{mm:.3g}" for mm in volume.spacing)
-        threshold = f"{decomposed.threshold:.3g}"
-        return {
-            "Software": f"lesionsplit {version('lesionsplit')}",
-            "Weights (SHA-256)": self.weights,
-            "Run by": self.slices.engine.name,
-            "Learnt from": card.trained.get("supervision", "not stated"),
-            "Threshold": f"{threshold}: {card.threshold_from}"
-            if decomposed.threshold == card.threshold
-            else f"{threshold}, as given",
-            "Lungs": decomposed.lungs_from,
-            "Read from": volume.source.kind,
-            "Grid": f"{voxels} voxels of {spacing} mm",
-        }
+        return predictor.predict(volume, scratch, options, clock or Clock())
 
     def _predict(self, sources: Iterable[tuple[Any, Any]], options: PredictOptions) -> Iterator[Result]:
         def opened() -> Generator[tuple[Volume | SliceImage, Scratch], None, None]:
             for source, affine in sources:
                 with Scratch() as scratch:  # its arrays stay readable when its folder has gone
-                    device = str(self.slices.device)
+                    device = self.runtime.device
                     yield open_scan(source, scratch, options, affine=affine, device=device), scratch
 
         with closing(opened()) as scans:  # removes temporary files at once, also after an error
@@ -227,30 +154,6 @@ class Predictor:
             options.check_image(image.name)
             yield image
 
-    def _lungs(self, volume: Volume, scratch: Scratch, options: PredictOptions) -> LungLabels:
-        if options.lungs is not None:
-            return lungs_from_user_mask(volume, _labels(options.lungs, volume, scratch), scratch)
-        try:
-            return find_lungs(
-                volume,
-                scratch,
-                using=options.lung_method or "network",
-                lungmask_weights=options.lungmask_weights,
-                device=str(self.slices.device),
-                progress=self.runtime.progress,
-            )
-        except NoLungError:
-            if len(volume.axial()) > 1:
-                raise
-            return LungLabels(labels=scratch.like(volume, np.uint8), method="none found", notes=(NO_LUNG,))
-
-    def _lobes(self, volume: Volume, scratch: Scratch, options: PredictOptions) -> Voxels | None:
-        if options.lobes is None:
-            return None
-        lobes = _labels(options.lobes, volume, scratch)
-        check_labels(lobes, volume, str(options.lobes) if isinstance(options.lobes, Path) else "lobes")
-        return lobes
-
     def _without_lung(self, one: SliceImage) -> SliceResult:
         return SliceResult(
             name=one.name,
@@ -265,22 +168,3 @@ def nothing_in(image: Grey) -> Prediction:
     """What is found in a slice without lung."""
     nothing = np.zeros(image.shape, dtype=bool)
     return Prediction(score=nothing.astype(np.float32), mask=nothing, healthy=image, lungs=nothing)
-
-
-def _labels(given: UserMask, volume: Volume, scratch: Scratch) -> Voxels:
-    """The user's label map of a volume.
-
-    Raises:
-        DataError: there is none for this volume, or it is on another grid.
-    """
-    if isinstance(given, Path):
-        found = label_map(given, volume.source.name)
-        if found is None:
-            raise DataError(f"{given}: has no {volume.source.name}.nii.gz; give a label map of every case")
-        return read_labels(found, volume, scratch)
-    if given.shape != volume.shape or given.dtype.kind not in "biu" or given.min() < 0 or given.max() > HIGHEST:
-        raise DataError(
-            f"the label map is {given.dtype} {given.shape}; allowed: whole numbers from 0 to {HIGHEST}, of the "
-            f"scan's shape {volume.shape}"
-        )
-    return given.astype(np.uint16)

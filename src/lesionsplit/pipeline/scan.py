@@ -13,15 +13,11 @@ import numpy.typing as npt
 from lesionsplit.data.lung_slice import LungSlice, check_range, find_lungs, lung_masked, read_lung_slice, read_lungs
 from lesionsplit.errors import DataError, NoLungError
 from lesionsplit.images import Grey, Mask, read_grey, read_mask_file
-from lesionsplit.inference.hu_window import window_of
 from lesionsplit.inference.predictor import Prediction
 from lesionsplit.io.case import Case
 from lesionsplit.io.cases import find_cases
 from lesionsplit.io.names import stem
-from lesionsplit.io.nifti_geometry import lengths
 from lesionsplit.io.stack import Stack
-from lesionsplit.lungs.find import find_lungs_in_slice
-from lesionsplit.lungs.hu_scale import hu_scale_from_grey
 from lesionsplit.pipeline.options import PredictOptions
 from lesionsplit.volumes.scratch import Scratch
 from lesionsplit.volumes.volume import LPS_TO_RAS, Volume
@@ -152,6 +148,8 @@ def _open_path(path: Path, scratch: Scratch, options: PredictOptions, device: st
 
 def _of_nibabel(image: Any, scratch: Scratch, options: PredictOptions) -> Volume:
     """An image of nibabel, whose lengths may be in another unit than millimetres."""
+    from lesionsplit.io.nifti_geometry import lengths  # loads nibabel
+
     factor, notes = lengths(image.header, "the source") if hasattr(image.header, "get_xyzt_units") else (1.0, ())
     affine = np.diag([factor] * 3 + [1]) @ np.asarray(image.affine, np.float64)
     return _volume(np.asanyarray(image.dataobj), affine, scratch, options, notes)
@@ -200,6 +198,10 @@ def _of_simpleitk(image: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]
 
 def _whole_chest(image: Grey, name: str, lungs: Mask | None, device: str) -> SliceImage:
     """A slice of the whole chest on an unknown grey scale; its lungs are found where none are given."""
+    from lesionsplit.inference.hu_window import window_of
+    from lesionsplit.lungs.find import find_lungs_in_slice
+    from lesionsplit.lungs.hu_scale import hu_scale_from_grey
+
     if lungs is None:
         try:
             lungs = find_lungs_in_slice(image, device=device)

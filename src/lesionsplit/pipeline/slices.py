@@ -161,6 +161,6 @@ def _manifest(predictor: Predictor, options: PredictOptions) -> dict[str, str | 
         "weights": predictor.weights,
         "threshold": predictor.threshold,
         "lungs": f"{'raw, ' if raw else ''}{'given' if given else 'found' if raw else 'masked'}",
-        "threshold from": predictor.slices.model.card.threshold_from,
+        "threshold from": predictor.slices.card.threshold_from,
         "score": "NAME_score.png, 16 bit: 65535 is 1.0",
     }

@@ -14,7 +14,8 @@ from torch.optim import Optimizer
 
 from lesionsplit.errors import RunError
 from lesionsplit.images import write_bytes
-from lesionsplit.models.tensors import TensorFile, compare, first_line, save, shapes_of
+from lesionsplit.models.card import first_line
+from lesionsplit.models.tensors import TensorFile, compare, save, shapes_of
 from lesionsplit.settings import NonNegative, NonNegativeInt
 
 KEY = "lesionsplit-checkpoint"

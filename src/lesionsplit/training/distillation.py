@@ -20,8 +20,7 @@ from lesionsplit.data.table import Table
 from lesionsplit.errors import SettingsError
 from lesionsplit.images import Float, as_float, as_grey
 from lesionsplit.inference.predictor import SlicePredictor
-from lesionsplit.methods.base import MethodSettings, supervision
-from lesionsplit.models.model import digest
+from lesionsplit.models.card import digest, supervision
 from lesionsplit.progress import Progress, silent
 
 SMALLEST = float(np.finfo(np.float32).tiny)
@@ -57,9 +56,9 @@ class Teachers:
             WeightsError: a weights file is missing, broken or of another kind.
             SettingsError: a teacher was trained on masks.
         """
-        predictors = [SlicePredictor.load(path, device=device) for path in self.weights]
+        predictors = [SlicePredictor.load(path, device=device, engine="torch") for path in self.weights]
         for path, predictor in zip(self.weights, predictors, strict=True):
-            refuse_masks(str(path), predictor.model.card.method)
+            refuse_masks(str(path), predictor.card.method.annotator)
         return predictors
 
 
@@ -92,15 +91,15 @@ def with_teacher_outputs(
     return replace(slices.prepared, teacher_outputs=CachedTeacherOutputs(targets, healthy))
 
 
-def refuse_masks(name: str, method: MethodSettings) -> None:
+def refuse_masks(name: str, annotator: str | None) -> None:
     """Refuse a teacher that is trained on masks.
 
     Raises:
         SettingsError: it is.
     """
-    if method.annotator is not None:
+    if annotator is not None:
         raise SettingsError(
-            f"{name}: is trained on {supervision(method)}; name a teacher that is trained on image labels only"
+            f"{name}: is trained on {supervision(annotator)}; name a teacher that is trained on image labels only"
         )
 
 

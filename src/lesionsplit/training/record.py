@@ -15,7 +15,7 @@ from lesionsplit.csvtext import csv_text
 from lesionsplit.errors import DivergedError, RunError
 from lesionsplit.images import write_bytes
 from lesionsplit.losses import Terms
-from lesionsplit.models.tensors import first_line
+from lesionsplit.models.card import first_line
 
 COLUMNS = ("step", "seconds", "slices_per_second")
 """Columns before those of the terms of the loss."""

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from lesionsplit.errors import RunError, SettingsError
 from lesionsplit.methods.distilled import DistilledSettings
 from lesionsplit.methods.table import AnyMethod
-from lesionsplit.models.model import Model, digest
+from lesionsplit.models.card import digest
+from lesionsplit.models.model import Model
 from lesionsplit.training.distillation import refuse_masks
 from lesionsplit.training.loop import Trained
 from lesionsplit.training.run import SETTINGS, Run, RunSettings, read_config
@@ -31,14 +32,14 @@ def wanted_teachers(run: Run) -> list[tuple[str, RunSettings | None]]:
         return teachers
     for name in distillation.teachers:
         if name.endswith(".safetensors"):
-            refuse_masks(name, Model.load(Path(name)).card.method)
+            refuse_masks(name, Model.load(Path(name)).card.method.annotator)
             teachers.append((name, None))
             continue
         for seed in range(run.settings.seed * distillation.seeds, (run.settings.seed + 1) * distillation.seeds):
             settings = read_config(name, [f"seed={seed}"])
             if settings.method.distillation is not None:
                 raise SettingsError(f"method.distillation.teachers: {name!r} has teachers itself; list those instead")
-            refuse_masks(name, settings.method)
+            refuse_masks(name, settings.method.annotator)
             teachers.append((name, settings))
     return teachers
 

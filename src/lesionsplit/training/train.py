@@ -16,12 +16,16 @@ from msgspec.structs import replace
 from lesionsplit.data.cache import PreparedSlices, prepare
 from lesionsplit.data.lung_slice import read_slice
 from lesionsplit.data.table import Label, Table, read_table
-from lesionsplit.errors import DataError, RunError
+from lesionsplit.errors import DataError, RunError, SettingsError, WeightsError
 from lesionsplit.evaluation.threshold import calibration_slices, threshold_from_normals
 from lesionsplit.inference.predictor import SlicePredictor
-from lesionsplit.methods.base import MethodSettings, supervision
+from lesionsplit.methods.base import MethodSettings
+from lesionsplit.models.card import digest, supervision
 from lesionsplit.models.device import choose_device
+from lesionsplit.models.export import export
 from lesionsplit.models.model import Model, ModelCard
+from lesionsplit.models.onnx_file import SUFFIX
+from lesionsplit.models.torch_engine import TorchEngine
 from lesionsplit.progress import Progress
 from lesionsplit.runtime import Runtime
 from lesionsplit.settings import from_table, merged
@@ -29,7 +33,7 @@ from lesionsplit.training.checkpoint import read_progress
 from lesionsplit.training.distillation import StudentSlices, Teachers, with_teacher_outputs
 from lesionsplit.training.loop import Trained, check_batch_size, fit
 from lesionsplit.training.record import Measurement
-from lesionsplit.training.run import Run, RunSettings, read_config_table
+from lesionsplit.training.run import Run, RunSettings, first_process, read_config_table
 from lesionsplit.training.teachers import TEACHERS, train_teachers, wanted_teachers, without_paths
 
 PRECISIONS: Final[dict[str, Literal["32-true", "bf16-mixed"]]] = {"fp32": "32-true", "bf16": "bf16-mixed"}
@@ -72,7 +76,8 @@ def train(
             value = {name: value}
         table = merged(table, value)
     made = Run.create(Path(run), from_table(RunSettings, table, source=str(config)))
-    train_run(made, Path(data), runtime=runtime)
+    if train_run(made, Path(data), runtime=runtime).finished and first_process():
+        export_run(made, runtime)
     return made
 
 
@@ -124,10 +129,10 @@ def train_run(
             processes=fabric.world_size,
             threads=torch.get_num_threads(),
             precision=run.settings.training.precision,
-            supervision=supervision(method),
+            supervision=supervision(method.annotator),
         )
         if method.annotator is not None:  # only after all checks: an error message is one line
-            runtime.say(f"trains on {supervision(method)}, not a weakly supervised method")
+            runtime.say(f"trains on {supervision(method.annotator)}, not a weakly supervised method")
     init_network = None
     if method.distillation is not None:
         train_teacher = partial(train_run, data=data, cache=cache, runtime=runtime, watch=watch)
@@ -147,6 +152,20 @@ def train_run(
     if trained.finished and fabric.is_global_zero:
         _write_weights(run, trained, slices, table, str(fabric.device), runtime.progress)
     return trained
+
+
+def export_run(run: Run, runtime: Runtime = Runtime()) -> None:
+    """Write a run's weights for ONNX Runtime, too, so that they predict faster, and where PyTorch is not installed.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    path = run.weights.with_suffix(SUFFIX)
+    runtime.say(f"writing {path} for ONNX Runtime")
+    try:
+        export(Model.load(run.weights), digest(run.weights), path)
+    except (SettingsError, WeightsError) as error:
+        runtime.say(f"not written: {error}")
 
 
 def _as_before(runtime: Runtime, before: Mapping[str, Any]) -> Runtime:
@@ -235,13 +254,13 @@ def _write_weights(
             "steps": str(trained.step),
             "seed": str(settings.seed),
             "data fingerprint": slices.fingerprint,
-            "supervision": supervision(settings.method),
+            "supervision": supervision(settings.method.annotator),
             "lesionsplit": str(facts["lesionsplit"]),
             "torch": str(facts["torch"]),
         },
     )
     fpr = settings.training.calibration_fpr
-    predictor = SlicePredictor(Model(card, trained.network), device=device)
+    predictor = SlicePredictor(TorchEngine(Model(card, trained.network), device))
     predictions = progress(predictor.predict_rows(normal), len(normal), "Setting the threshold")
     card = replace(
         card,

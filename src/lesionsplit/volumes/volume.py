@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -72,6 +71,8 @@ class Volume:
 
     def __post_init__(self) -> None:
         """Determine which axes are rows, columns and slices."""
+        from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform  # images need none of nibabel
+
         orientation = ornt_transform(io_orientation(self.affine), axcodes2ornt(AXIAL))
         object.__setattr__(self, "_to_axial", orientation)
 
@@ -103,11 +104,15 @@ class Volume:
         results are on the input's grid. In an oblique volume, slices are along the axis nearest to the
         patient's long axis.
         """
+        from nibabel.orientations import apply_orientation
+
         view: Voxels = apply_orientation(self.array if array is None else array, self._to_axial)
         return view
 
     def from_axial(self, slices: Voxels) -> Voxels:
         """The inverse of `axial`: axial slices, (slices, rows, columns), as a view on the volume's grid."""
+        from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
+
         back = ornt_transform(axcodes2ornt(AXIAL), io_orientation(self.affine))
         array: Voxels = apply_orientation(slices, back)
         return array

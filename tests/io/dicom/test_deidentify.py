@@ -12,9 +12,10 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from lesionsplit.io.dicom.deidentify import Pseudonyms, without_patient, without_words
+from lesionsplit.io.dicom.deidentify import without_patient, without_words
 from lesionsplit.io.dicom.identity import Identity, new_identity
 from lesionsplit.io.dicom.parametric_map import write_parametric_map
+from lesionsplit.io.dicom.pseudonyms import Pseudonyms
 from lesionsplit.io.dicom.segmentation import write_segmentation
 from lesionsplit.io.dicom.structured_report import write_structured_report
 from lesionsplit.measurements.result import LEFT_LUNG, LUNGS, RIGHT_LUNG, Measurements, Region

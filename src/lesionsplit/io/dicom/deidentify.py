@@ -11,21 +11,18 @@ series by position only.
 
 from __future__ import annotations
 
-import hashlib
 import re
-import secrets
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sr.coding import Code
-from pydicom.uid import PYDICOM_ROOT_UID, UID
 
 from lesionsplit.io.dicom.codes import BASIC_PROFILE
 from lesionsplit.io.dicom.files import BROKEN, value_of
+from lesionsplit.io.dicom.pseudonyms import Pseudonyms
 
 NUMBER: Final = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
 
@@ -69,22 +66,6 @@ TEXT: Final = frozenset({"AE", "AS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "
 
 SHORTEST = 3
 """Minimum letters of a text that is looked for in notes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pseudonyms:
-    """Replaces UIDs consistently and, once the secret is deleted, irreversibly.
-
-    Use one for a whole run, so that several series of a study stay in one study.
-    """
-
-    secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
-
-    def of(self, uid: str) -> UID:
-        """The UID that replaces ``uid``."""
-        digest = hashlib.blake2b(str(uid).encode(), key=self.secret, digest_size=16).digest()
-        number = int.from_bytes(digest, "big")
-        return UID(f"{PYDICOM_ROOT_UID}{number}"[:64])
 
 
 def without_patient(header: Dataset, pseudonyms: Pseudonyms) -> Dataset:

@@ -39,14 +39,6 @@ BROKEN = (
 
 ENHANCED: Final = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
 
-SUFFIXES: Final = (".dcm", ".dicom", ".ima")
-"""Suffixes of DICOM files: other content under such a name is broken."""
-
-PREAMBLE = 128
-
-BEGINNINGS: Final = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
-"""First bytes of files without preamble: group 2 or 8, in either byte order."""
-
 LARGEST_PRIVATE = 1024
 """Maximum bytes of a private element that is kept in a header."""
 
@@ -55,19 +47,6 @@ PIXEL_GROUPS: Final = (0x0028, 0x7FE0)
 
 ICON, OVERLAYS = 0x00880200, range(0x6000, 0x6020, 2)
 """Other large parts of a header: icon image and overlays."""
-
-
-def is_dicom(entry: FileEntry, archive: zipfile.ZipFile | None = None) -> bool:
-    """Whether a file is DICOM by its first bytes, with or without the preamble of the standard.
-
-    Raises:
-        DataError: it cannot be opened.
-    """
-    with entry.open(archive) as file:
-        beginning = file.read(PREAMBLE + 4)
-    if beginning[PREAMBLE:] == b"DICM":
-        return True
-    return beginning[:2] in BEGINNINGS and len(beginning) > 8 and max(beginning[2:4]) <= 0x18
 
 
 def read_dataset(entry: FileEntry, archive: zipfile.ZipFile | None = None, *, pixels: bool = False) -> Dataset:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydicom.uid import UID, generate_uid
 
 from lesionsplit.errors import DataError
-from lesionsplit.io.dicom.deidentify import Pseudonyms
+from lesionsplit.io.dicom.pseudonyms import Pseudonyms
 
 NAME: Final = "lesionsplit"
 MANUFACTURER: Final = "The lesionsplit developers"

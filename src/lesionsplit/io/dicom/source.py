@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom import config
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement
@@ -28,9 +27,11 @@ from lesionsplit.io.dicom.codes import SCHEME, SCHEME_NAME
 from lesionsplit.io.dicom.deidentify import EMPTY, coded, without_patient
 from lesionsplit.io.dicom.files import BROKEN, line
 from lesionsplit.io.dicom.identity import MANUFACTURER, Identity
+from lesionsplit.io.dicom.recognise import NOT_DICOM
 from lesionsplit.volumes.volume import Volume
 
-NOT_DICOM: Final = "was not read from DICOM"
+if TYPE_CHECKING:
+    from highdicom.coding_schemes import CodingSchemeIdentificationItem
 
 _INHERITED: Final = (*EMPTY, "SpecificCharacterSet")
 """Elements copied unchanged from the source."""
@@ -131,6 +132,8 @@ def finish(dataset: Dataset, sources: Sources, identity: Identity) -> None:
 
 def scheme() -> CodingSchemeIdentificationItem:
     """Declares our own codes."""
+    from highdicom.coding_schemes import CodingSchemeIdentificationItem  # loads all of highdicom
+
     return CodingSchemeIdentificationItem(designator=SCHEME, name=SCHEME_NAME, responsible_organization=MANUFACTURER)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import math
 from dataclasses import dataclass
 
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+from isal import igzip
 
 from lesionsplit.images import as_grey, resize
 from lesionsplit.report.page.summary import FORGET_EVERY, Box, forget_all
@@ -126,4 +126,4 @@ def _nifti(array: npt.NDArray[np.uint8], affine: Affine, slope: float, intercept
     image = nib.Nifti1Image(array, affine)
     image.header.set_xyzt_units("mm")
     image.header.set_slope_inter(slope, intercept)  # once set, nibabel writes the array unchanged
-    return base64.b64encode(gzip.compress(image.to_bytes(), 6, mtime=0)).decode("ascii")
+    return base64.b64encode(igzip.compress(image.to_bytes(), 3, mtime=0)).decode("ascii")

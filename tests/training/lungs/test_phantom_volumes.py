@@ -8,8 +8,8 @@ from scipy import ndimage
 
 from lesionsplit.lungs.resample import AIR, MM, SIDE
 from lesionsplit.lungs.thresholds import body_of, threshold_lungs
-from lesionsplit.lungs.training.phantom_volumes import SIZE, draw_chest, phantom_samples
-from lesionsplit.lungs.training.samples import Sample
+from lesionsplit.training.lungs.phantom_volumes import SIZE, draw_chest, phantom_samples
+from lesionsplit.training.lungs.samples import Sample
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import torch
 from lesionsplit.data.lung_slice import LungSlice
 from lesionsplit.errors import DataError
 from lesionsplit.lungs.resample import SIDE
-from lesionsplit.lungs.training.samples import Sample, draw_batch, embedded, filled, samples_of, vary, with_gas
-from lesionsplit.lungs.training.synthetic_disease import draw_disease
+from lesionsplit.training.lungs.samples import Sample, draw_batch, embedded, filled, samples_of, vary, with_gas
+from lesionsplit.training.lungs.synthetic_disease import draw_disease
 
 
 @pytest.fixture(scope="module")

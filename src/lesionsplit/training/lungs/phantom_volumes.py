@@ -10,11 +10,11 @@ from scipy import ndimage
 from lesionsplit.images import Float, Mask
 from lesionsplit.lungs.hu_scale import HuScale
 from lesionsplit.lungs.resample import make_resampler
-from lesionsplit.lungs.training.samples import Sample
-from lesionsplit.lungs.training.synthetic_disease import clouds
 from lesionsplit.phantom.anatomy import Subject
 from lesionsplit.phantom.lesions import FREQUENCIES, KINDS, Lesion, add_lesions
 from lesionsplit.progress import Progress, silent
+from lesionsplit.training.lungs.samples import Sample
+from lesionsplit.training.lungs.synthetic_disease import clouds
 from lesionsplit.volumes.volume import Source, Volume
 
 SIZE = 256

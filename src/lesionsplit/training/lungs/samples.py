@@ -21,8 +21,8 @@ from lesionsplit.lungs.hu_scale import HuScale
 from lesionsplit.lungs.refine import refine_edge
 from lesionsplit.lungs.resample import AIR, DENSE, OUTSIDE, SIDE, make_resampler, resample_axes, shrink_all, shrinking
 from lesionsplit.lungs.thresholds import body_of, fill_at_ribs, threshold_lungs
-from lesionsplit.lungs.training.synthetic_disease import clouds, draw_disease
 from lesionsplit.progress import Progress, silent
+from lesionsplit.training.lungs.synthetic_disease import clouds, draw_disease
 from lesionsplit.volumes.volume import Volume
 
 DENSEST = DENSE - AIR

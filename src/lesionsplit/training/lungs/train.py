@@ -14,9 +14,9 @@ from torch import Tensor
 
 from lesionsplit.data.lung_slice import LungSlice
 from lesionsplit.errors import DivergedError
-from lesionsplit.lungs.network import LungCard, LungModel, LungNet, scaled
-from lesionsplit.lungs.training.samples import Sample, draw_batch, vary
 from lesionsplit.progress import Progress, silent
+from lesionsplit.training.lungs.network import LungCard, LungModel, LungNet
+from lesionsplit.training.lungs.samples import Sample, draw_batch, vary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ def train_lungs(
     network.train()
     for step in progress(range(training.steps), training.steps, "training"):
         images, lungs = vary(rng, draw_batch(rng, hosts, slices, training.batch_size))
-        loss = objective(network(scaled(images).contiguous(memory_format=torch.channels_last)), lungs)
+        loss = objective(network(images), lungs)
         if not torch.isfinite(loss):
             raise DivergedError(f"step {step}: the loss is {loss.item()}; train again with another --seed")
         optimiser.zero_grad(set_to_none=True)
