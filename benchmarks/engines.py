@@ -28,7 +28,7 @@ WAYS: dict[str, tuple[str, dict[str, str]]] = {
     "PyTorch": ("torch", {}),
     "PyTorch, threads asleep": ("torch", ASLEEP),
     "a training step": ("step", {}),
-    "a training step, as `lesionsplit train` sets the threads": ("step", {"LESIONSPLIT_STEP": "calm"}),
+    "a training step, as `lesionsplit train` sets the threads": ("calm step", {}),
     "ONNX Runtime": ("onnx", {}),
 }
 """What is measured, and in which environment; the last is the default of prediction."""
@@ -46,8 +46,8 @@ def main() -> None:
     chosen = options.parse_args()
     if chosen.measure is None:
         compare(chosen)
-    elif chosen.measure == "step":
-        measure_step(chosen.threads)
+    elif chosen.measure.endswith("step"):
+        measure_step(chosen.threads, calm=chosen.measure == "calm step")
     else:
         measure_engine(chosen.measure, chosen.threads, chosen.slices)
 
@@ -78,9 +78,9 @@ def measure_engine(engine: Any, threads: int, count: int) -> None:
     measure(work, count, warmup_steps=False, load_seconds=loaded, mean_score=work())
 
 
-def measure_step(threads: int) -> None:
+def measure_step(threads: int, *, calm: bool) -> None:
     """In a subprocess: steps of the diffusion model's training, the first teacher of the default weights."""
-    if os.environ.get("LESIONSPLIT_STEP") == "calm":
+    if calm:
         cores.spin_briefly()
     import torch
     from lightning_fabric import Fabric

@@ -36,7 +36,12 @@ def test_a_comparison_names_its_entries(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "reference", "fewest"),
-    [("figures", "separation", 19), ("phantom", "decomposition", 14), ("teachers", "taught-by-diffusion", 5)],
+    [
+        ("figures", "separation", 19),
+        ("looks", "separation", 24),
+        ("phantom", "decomposition", 14),
+        ("teachers", "taught-by-diffusion", 5),
+    ],
 )
 def test_the_packages_own_comparisons_are_read(name: str, reference: str, fewest: int) -> None:
     config = read_comparison(name)

@@ -33,11 +33,14 @@ def compare(
 ) -> int:
     """Train and score methods side by side, and write one report.
 
-    COMPARISON is a .toml file, or a comparison of the package: figures, phantom, teachers. DATA is a folder with
+    COMPARISON is a .toml file, or a comparison of the package: figures, looks, phantom, teachers. DATA is a folder with
     slices.csv that has columns mask_<annotator>. Trained runs are kept: the same command continues a comparison that
     was stopped, and trains new entries only. Several processes may train different entries in one folder at the same
     time (--only, --train-only).
     """
+    from lesionsplit import cores
+
+    cores.spin_briefly()  # before PyTorch is loaded
     from lesionsplit.cli.console import TrainingLine, say
     from lesionsplit.pipeline.compare import plan_comparison, score_and_report, train_entries
 

@@ -52,6 +52,9 @@ def train(
     Ctrl-C stops after the current step and writes a checkpoint. To use several processes: torchrun
     --nproc-per-node N -m -- lesionsplit train ...
     """
+    from lesionsplit import cores
+
+    cores.spin_briefly()  # before PyTorch is loaded
     from lesionsplit.cli.console import TrainingLine, say
     from lesionsplit.training.run import first_process
     from lesionsplit.training.train import export_run, train_run
