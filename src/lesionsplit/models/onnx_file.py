@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ SEAL = b"\x72\x4a\x0a\x06sha256\x12\x40"
 FAILURES = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")
 """Errors of ONNX Runtime, which have no base class of their own."""
 
+NO_TELEMETRY = ("ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED")
+"""Environment variables of ONNX Runtime, by either of the names that its versions know."""
+
 CUDA = "CUDAExecutionProvider"
 
 
@@ -42,7 +46,7 @@ def open_onnx(path: Path, key: str, device: str = "auto") -> tuple[Any, str]:
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; give a file that `lesionsplit export` wrote")
     _check_seal(path)
-    runtime = import_module("onnxruntime")
+    runtime = import_runtime()
     errors = import_module("onnxruntime.capi.onnxruntime_pybind11_state")
     failures = (UnicodeDecodeError, *(getattr(errors, name) for name in FAILURES))
     try:
@@ -55,9 +59,21 @@ def open_onnx(path: Path, key: str, device: str = "auto") -> tuple[Any, str]:
     return session, text
 
 
+def import_runtime() -> Any:
+    """ONNX Runtime, which sends nothing to anyone.
+
+    Since 1.29 its binaries tell their maker which models are run, unless an environment variable is set before they are
+    loaded; on Windows they can be told later only.
+    """
+    os.environ.update(dict.fromkeys(NO_TELEMETRY, "1"))
+    runtime = import_module("onnxruntime")
+    runtime.disable_telemetry_events()
+    return runtime
+
+
 def runtime_has_cuda() -> bool:
     """Whether the installed ONNX Runtime runs networks on Nvidia's GPUs."""
-    return CUDA in import_module("onnxruntime").get_available_providers()
+    return CUDA in import_runtime().get_available_providers()
 
 
 def seal(content: bytes) -> bytes:
