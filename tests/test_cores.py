@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,26 @@ def test_where_there_is_no_affinity(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     assert cores.available() == 6
+
+
+def test_threads_spin_briefly_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.delenv(name, raising=False)
+    cores.spin_briefly()
+    assert os.environ["GOMP_SPINCOUNT"] == cores.SPINS
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    cores.spin_briefly()
+    assert "GOMP_SPINCOUNT" not in os.environ
+
+
+def test_pytorch_that_is_loaded_later_has_as_many_threads() -> None:
+    code = (
+        "from lesionsplit.runtime import Runtime; Runtime(threads=1).begin(); import torch; torch.set_num_threads(2); "
+        "from lesionsplit.models.open_engine import open_engine; open_engine(None, 'torch', 'cpu'); "
+        "raise SystemExit(torch.get_num_threads())"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 1
 
 
 def _pretending(group: str, really):

@@ -8,6 +8,7 @@ import sys
 from functools import cache
 from typing import TYPE_CHECKING
 
+from lesionsplit import cores
 from lesionsplit.errors import SettingsError, needs_training_packages
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def choose_device(name: str) -> torch.device:
     """
     with needs_training_packages():
         import torch
+    cores.set_those_of_torch()
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
