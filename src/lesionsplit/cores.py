@@ -18,11 +18,18 @@ _chosen: int | None = None
 
 
 def use(threads: int | None) -> None:
-    """Work with so many threads from now on; None: as many as `available`. Also those of PyTorch, if it is loaded."""
+    """Work with so many threads from now on; None: as many as `available`."""
     global _chosen
     _chosen = threads
-    if threads is not None and "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(threads)
+    if "torch" in sys.modules:
+        set_those_of_torch()
+
+
+def set_those_of_torch() -> None:
+    """Have PyTorch, which is loaded, work with as many; by itself it does not see a container's share."""
+    torch = sys.modules["torch"]
+    if _chosen is not None or available() < torch.get_num_threads():
+        torch.set_num_threads(threads())
 
 
 def spin_briefly() -> None:
