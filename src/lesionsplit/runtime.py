@@ -11,7 +11,8 @@ from lesionsplit.errors import SettingsError
 from lesionsplit.memory import keep_freed_memory
 from lesionsplit.progress import Progress, silent
 
-EngineName: TypeAlias = Literal["torch", "onnx"]
+EngineName: TypeAlias = Literal["torch", "onnx", "mindspore"]
+FrameworkName: TypeAlias = Literal["torch", "mindspore"]
 
 
 def ignore(_: str) -> None:
@@ -23,13 +24,17 @@ class Runtime:
     """What every long job takes besides its own settings."""
 
     device: str = "auto"
-    """``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; ``auto`` is a GPU where there is one."""
+    """``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; ``auto`` is a GPU where there is one. With MindSpore:
+    ``auto``, ``cpu``, ``ascend`` or ``ascend:1``."""
 
     threads: int | None = None
     """CPU threads; by default as many as PyTorch chooses."""
 
     engine: EngineName | None = None
     """What runs the network in prediction; by default ONNX Runtime for a file that was exported, PyTorch otherwise."""
+
+    framework: FrameworkName | None = None
+    """What computes a training; by default PyTorch, or that of a continued run."""
 
     progress: Progress = silent
     """Shows how far a loop is."""
@@ -44,10 +49,12 @@ class Runtime:
         """The engine for a weights file.
 
         Raises:
-            SettingsError: PyTorch is asked to run a file that was exported for ONNX Runtime.
+            SettingsError: another engine is asked to run a file that was exported for ONNX Runtime.
         """
-        if self.engine == "torch" and weights is not None and weights.suffix == ".onnx":
-            raise SettingsError(f"{weights}: is a file for ONNX Runtime, and the engine is torch; leave the engine out")
+        if self.engine in ("torch", "mindspore") and weights is not None and weights.suffix == ".onnx":
+            raise SettingsError(
+                f"{weights}: is a file for ONNX Runtime, and the engine is {self.engine}; leave the engine out"
+            )
         return self.engine or "torch"
 
     def begin(self) -> None:

@@ -30,6 +30,11 @@ DEFAULT_CONFIG = "distilled"
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Number of steps; with --resume, the new last step.")
 @click.option("--resume", is_flag=True, help="Continue the run from its last checkpoint; DATA may be left out.")
+@click.option(
+    "--framework",
+    type=click.Choice(["torch", "mindspore"]),
+    help="What computes the training; mindspore has the paper's method.  [default: torch; with --resume the run's]",
+)
 @options.device
 @options.threads
 @click.option("--cache", type=FILE, help="Folder for prepared slices.  [default: your cache folder]")
@@ -40,6 +45,7 @@ def train(
     overrides: tuple[str, ...],
     steps: int | None,
     resume: bool,
+    framework: str | None,
     device: str,
     threads: int | None,
     cache: Path | None,
@@ -65,7 +71,7 @@ def train(
         run,
         data or run.data(),
         cache=cache,
-        runtime=options.runtime_of({"device": device, "threads": threads}),
+        runtime=options.runtime_of({"device": device, "threads": threads, "framework": framework}),
         watch=lambda one: TrainingLine(one.settings.training.steps),
     )
     if not first_process():

@@ -94,17 +94,19 @@ class SlicePredictor:
         Args:
             weights: a file that `lesionsplit train` wrote; or one of `lesionsplit export`, which ONNX Runtime runs
                 whatever ``engine`` is.
-            device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+            device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``; with MindSpore ``auto``, ``cpu``, ``ascend``,
+                ``ascend:1``.
             threshold: the score from which a pixel is lesion, by default the one stored in the weights.
-            engine: ``torch`` or ``onnx`` (ONNX Runtime, on a CPU). Weights are converted when ONNX Runtime first runs
-                them, which takes seconds, and are then kept in the user's cache folder.
+            engine: ``torch``, ``mindspore`` or ``onnx`` (ONNX Runtime, on a CPU). Weights are converted when ONNX
+                Runtime first runs them, which takes seconds, and are then kept in the user's cache folder.
 
         Raises:
             WeightsError: the file is missing, broken or of another kind, or cannot be converted for the engine.
             SettingsError: there is no such device or engine, or the threshold is not in (0, 1].
         """
         path = None if weights is None else Path(weights)
-        return cls(open_engine(path, engine, device), device=device, threshold=threshold)
+        opened = open_engine(path, engine, device)
+        return cls(opened, device="auto" if engine == "mindspore" else device, threshold=threshold)
 
     def predict(self, image: Grey, lungs: Mask | None = None) -> Prediction:
         """Predict one slice, (rows, columns), 8 or 16 bit, lung-masked, or with its lungs.

@@ -15,6 +15,7 @@ from lesionsplit.errors import DataError, SettingsError, WeightsError
 from lesionsplit.models.device import choose_device
 from lesionsplit.models.engine import Engine
 from lesionsplit.models.export import export
+from lesionsplit.models.mindspore_engine import MindSporeEngine
 from lesionsplit.models.model import Model, digest
 from lesionsplit.models.onnx_engine import PACKAGES, SUFFIX, OnnxEngine, import_optional
 from lesionsplit.models.torch_engine import TorchEngine
@@ -32,8 +33,8 @@ def open_engine(
     Args:
         weights: a weights file, by default the one in the package; or a file of `lesionsplit export`, which ONNX
             Runtime runs whatever ``engine`` is.
-        engine: ``torch`` or ``onnx``.
-        device: as for `choose_device`; ONNX Runtime runs on the CPU only.
+        engine: ``torch``, ``onnx`` or ``mindspore``.
+        device: as for `choose_device`; ONNX Runtime runs on the CPU only; MindSpore has devices of its own.
         cache: folder for converted weights; by default the user's cache folder.
 
     Raises:
@@ -46,6 +47,8 @@ def open_engine(
     exported = weights is not None and weights.suffix == SUFFIX
     if engine == "torch" and not exported:
         return TorchEngine(Model.load(weights), choose_device(device))
+    if engine == "mindspore" and not exported:
+        return MindSporeEngine(Model.load(weights), device)
     if device != "auto" and choose_device(device).type != "cpu":
         raise SettingsError(f"engine onnx runs on the CPU, not on {device}; leave --device out, or give cpu")
     return OnnxEngine(weights) if weights is not None and exported else _converted(weights, cache)

@@ -83,7 +83,7 @@ def predict_slices(
                 table.look(path)  # before it is read: what changes later is seen by the next call
                 try:
                     mask = None if lungs is None else lungs_file(lungs, path)
-                    image = read_image(path, options, mask, predictor.runtime.device)
+                    image = read_image(path, options, mask, str(predictor.slices.device))
                 except Exception as error:
                     drop(path, error)
                     continue
