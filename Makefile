@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := build/demo
 
-.PHONY: demo test test-without-torch campaign coverage check docs install bench clean
+.PHONY: demo test test-without-torch test-mindspore campaign coverage check docs install bench clean
 
 install: $(BIN)/.installed
 
@@ -38,6 +38,17 @@ test-without-torch: .venv-predict/.installed
 	.venv-predict/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e . 'pytest>=8'
 	touch $@
 
+# MindSpore takes 2.7 GB and NumPy 1, so it has an environment of its own.
+test-mindspore: .venv-mindspore/.installed
+	.venv-mindspore/bin/pytest tests/mindspore --timeout 1800
+
+.venv-mindspore/.installed: pyproject.toml constraints.txt hatch_build.py
+	$(PYTHON) -m venv .venv-mindspore
+	.venv-mindspore/bin/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	.venv-mindspore/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mindspore,train]' \
+		'pytest>=8' 'pytest-timeout>=2.3'
+	touch $@
+
 campaign: install
 	$(BIN)/python -m tests.reliability --docs docs/reliability.md --json build/campaign.json
 
@@ -58,4 +69,4 @@ bench: install
 	$(BIN)/python -m benchmarks --docs docs/performance.md
 
 clean:
-	rm -rf build dist .venv .venv-predict
+	rm -rf build dist .venv .venv-predict .venv-mindspore

@@ -24,7 +24,7 @@ from lesionsplit.data.table import read_table
 from lesionsplit.losses import weighted_sum
 from lesionsplit.methods.base import bare
 from lesionsplit.methods.decomposition import DecompositionMethod, DecompositionSettings
-from lesionsplit.training.loop import running_average
+from lesionsplit.training.framework import running_average
 from lesionsplit.training.run import RunSettings, read_config
 
 BATCH = 8

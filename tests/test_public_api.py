@@ -31,7 +31,7 @@ METHODS = {
 
 ATTRIBUTES = {
     "Result": {"healthy", "image", "kinds", "lesion", "lungs", "name", "notes", "numbers", "score"},
-    "Runtime": {"device", "engine", "progress", "say", "threads", "warn"},
+    "Runtime": {"device", "engine", "framework", "progress", "say", "threads", "warn"},
 }
 
 ERRORS = {

@@ -10,7 +10,8 @@ from lesionsplit import cores
 from lesionsplit.memory import keep_freed_memory
 from lesionsplit.progress import Progress, silent
 
-EngineName: TypeAlias = Literal["torch", "onnx"]
+EngineName: TypeAlias = Literal["torch", "onnx", "mindspore"]
+FrameworkName: TypeAlias = Literal["torch", "mindspore"]
 
 
 def ignore(_: str) -> None:
@@ -22,13 +23,17 @@ class Runtime:
     """What every long job takes besides its own settings."""
 
     device: str = "auto"
-    """``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; ``auto`` is a GPU where there is one."""
+    """``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; ``auto`` is a GPU where there is one. With MindSpore:
+    ``auto``, ``cpu``, ``ascend`` or ``ascend:1``."""
 
     threads: int | None = None
     """CPU threads; by default one for each core that the process may use."""
 
     engine: EngineName | None = None
     """What runs the network in prediction; by default ONNX Runtime for what is exported, and PyTorch otherwise."""
+
+    framework: FrameworkName | None = None
+    """What computes a training; by default PyTorch, or that of a continued run."""
 
     progress: Progress = silent
     """Shows how far a loop is."""

@@ -23,7 +23,7 @@ from lesionsplit.networks.critic import CriticSettings
 from lesionsplit.networks.residual import ResNetSettings
 from lesionsplit.networks.translator import TranslatorSettings
 from lesionsplit.training.checkpoint import load_checkpoint, save_checkpoint
-from lesionsplit.training.loop import running_average
+from lesionsplit.training.framework import running_average
 
 SHAPE = (2, 1, 2, 2)
 AT_ONCE = Optimisation(classifier_warmup_steps=1)

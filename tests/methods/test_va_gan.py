@@ -29,7 +29,7 @@ from lesionsplit.methods.va_gan import (
 from lesionsplit.networks.critic import CriticSettings
 from lesionsplit.networks.translator import TranslatorSettings
 from lesionsplit.training.checkpoint import load_checkpoint, save_checkpoint
-from lesionsplit.training.loop import running_average
+from lesionsplit.training.framework import running_average
 
 EVERY_TIME = Optimisation(critic_steps=1, critic_long=1)
 SHAPE = (2, 1, 2, 2)

@@ -128,7 +128,7 @@ def test_a_damaged_file_of_the_user_is_left_as_it_is(exported: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("engine", "device", "message"),
     [
-        ("openvino", "cpu", "engine 'openvino' is not known; allowed: torch, onnx"),
+        ("openvino", "cpu", "engine 'openvino' is not known; allowed: torch, onnx, mindspore"),
         ("onnx", "meta", "device 'meta' is not available; allowed: auto, cpu, cuda, cuda:N, mps"),
         (
             "onnx",

@@ -31,7 +31,7 @@ from lesionsplit.pipeline.volumes import predict_volumes
 from lesionsplit.runtime import Runtime
 from lesionsplit.settings import from_table, read_settings, to_table, to_toml
 from lesionsplit.training.checkpoint import load_checkpoint, read_progress
-from lesionsplit.training.loop import running_average
+from lesionsplit.training.framework import running_average
 from lesionsplit.training.lungs.network import LungModel
 from lesionsplit.training.record import Record
 from lesionsplit.training.run import Run, RunSettings

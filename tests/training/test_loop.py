@@ -8,11 +8,13 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from lesionsplit.errors import DivergedError, RunError
+from lesionsplit.methods.base import bare
 from lesionsplit.methods.decomposition import DecompositionSettings
 from lesionsplit.networks.critic import CriticSettings
 from lesionsplit.networks.decomposition import NetworkSettings
 from lesionsplit.networks.lesion_unet import LesionUNet, LesionUNetSettings
-from lesionsplit.training.loop import any_process, bare, check_batch_size, refuse_broken, running_average
+from lesionsplit.training.framework import running_average
+from lesionsplit.training.loop import any_process, check_batch_size, refuse_broken
 from lesionsplit.training.stopping import StopRequest
 
 

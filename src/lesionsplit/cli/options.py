@@ -25,11 +25,16 @@ class Number(click.FloatRange):
         return number
 
 
-device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+device = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda, cuda:N or mps; of MindSpore auto, cpu, ascend or ascend:N.",
+)
 threads = click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]")
 engine = click.option(
     "--engine",
-    type=click.Choice(["torch", "onnx"]),
+    type=click.Choice(["torch", "onnx", "mindspore"]),
     help="What runs the network.  [default: onnx for what is exported, else torch; torch on a GPU]",
 )
 
@@ -39,5 +44,5 @@ def runtime_of(given: dict[str, Any]) -> Runtime:
     from lesionsplit.cli.console import bar, say, warn
     from lesionsplit.runtime import Runtime
 
-    chosen = {name: given[name] for name in ("device", "threads", "engine") if given.get(name) is not None}
+    chosen = {name: given[name] for name in ("device", "threads", "engine", "framework") if given.get(name) is not None}
     return Runtime(progress=bar, say=say, warn=warn, **chosen)

@@ -30,6 +30,11 @@ DEFAULT_CONFIG = "distilled"
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Number of steps; with --resume, the new last step.")
 @click.option("--resume", is_flag=True, help="Continue the run from its last checkpoint; DATA may be left out.")
+@click.option(
+    "--framework",
+    type=click.Choice(["torch", "mindspore"]),
+    help="What computes the training; mindspore has the paper's method.  [default: torch; with --resume the run's]",
+)
 @options.device
 @options.threads
 @click.option("--cache", type=FILE, help="Folder for prepared slices.  [default: your cache folder]")
@@ -40,6 +45,7 @@ def train(
     overrides: tuple[str, ...],
     steps: int | None,
     resume: bool,
+    framework: str | None,
     device: str,
     threads: int | None,
     cache: Path | None,
@@ -56,15 +62,16 @@ def train(
 
     cores.spin_briefly()  # before PyTorch is loaded
     from lesionsplit.cli.console import TrainingLine, say
+    from lesionsplit.training.export import export_run
     from lesionsplit.training.run import first_process
-    from lesionsplit.training.train import export_run, train_run
+    from lesionsplit.training.train import train_run
 
     if folder is None:
         if data is None:
             raise click.UsageError("no data: give DATA, a folder with slices.csv or with normal/ and lesion/")
         folder = Path("runs") / data.resolve().name
     run = _continued(folder, config, overrides, steps) if resume else _new(folder, data, config, overrides, steps)
-    runtime = options.runtime_of({"device": device, "threads": threads})
+    runtime = options.runtime_of({"device": device, "threads": threads, "framework": framework})
     trained = train_run(
         run,
         data or run.data(),

@@ -89,11 +89,12 @@ class SlicePredictor:
 
         Args:
             weights: a file that `lesionsplit train` or `lesionsplit export` wrote.
-            device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+            device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``; with MindSpore ``auto``, ``cpu``, ``ascend``,
+                ``ascend:1``.
             threshold: the score from which a pixel is lesion, by default the one stored in the weights.
-            engine: ``torch`` or ``onnx`` (ONNX Runtime); by default as for `open_engine`. Weights that are not
-                exported are converted when ONNX Runtime first runs them, which takes seconds, and are then kept in the
-                user's cache folder.
+            engine: ``torch``, ``mindspore`` or ``onnx`` (ONNX Runtime); by default as for `open_engine`. Weights that
+                are not exported are converted when ONNX Runtime first runs them, which takes seconds, and are then
+                kept in the user's cache folder.
 
         Raises:
             WeightsError: the file is missing, broken or of another kind, or cannot be converted for the engine.

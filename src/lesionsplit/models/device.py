@@ -23,7 +23,7 @@ def on_gpu(device: str) -> bool:
     Raises:
         SettingsError: there is no such device.
     """
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", device):
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps|ascend(:\d+)?", device):  # the last is MindSpore's
         raise SettingsError(f"device {device!r} is not available; allowed: {ALLOWED}")
     return device.startswith(("cuda", "mps")) or (device == "auto" and has_gpu())
 

@@ -41,8 +41,8 @@ def open_engine(
     Args:
         weights: a weights file, by default the one in the package; or a file of `lesionsplit export`, which ONNX
             Runtime runs.
-        engine: ``torch`` or ``onnx``; ``onnx`` converts weights that are not exported.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        engine: ``torch``, ``onnx`` or ``mindspore``; ``onnx`` converts weights that are not exported.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; MindSpore has devices of its own.
         cache: folder for converted weights; by default the user's cache folder.
 
     Raises:
@@ -53,10 +53,12 @@ def open_engine(
     """
     if engine is not None and engine not in get_args(EngineName):
         raise SettingsError(f"engine {engine!r} is not known; allowed: {', '.join(get_args(EngineName))}")
+    if engine in ("torch", "mindspore") and weights is not None and weights.suffix == SUFFIX:
+        raise SettingsError(f"{weights}: is a file for ONNX Runtime, and the engine is {engine}; leave the engine out")
+    if engine == "mindspore":
+        return _mindspore_engine(weights, device)
     gpu = on_gpu(device)
     if weights is not None and weights.suffix == SUFFIX:
-        if engine == "torch":
-            raise SettingsError(f"{weights}: is a file for ONNX Runtime, and the engine is torch; leave the engine out")
         _check_device(device)
         return OnnxEngine(weights, device)
     if engine is None and gpu and not runtime_has_cuda() and (device != "auto" or find_spec("torch")):
@@ -79,6 +81,15 @@ def _torch_engine(weights: Path | None, device: str) -> Engine:
         from lesionsplit.models.model import Model
         from lesionsplit.models.torch_engine import TorchEngine
     return TorchEngine(Model.load(weights), device)
+
+
+def _mindspore_engine(weights: Path | None, device: str) -> Engine:
+    if weights is not None:
+        require_file(weights)
+    with needs_training_packages():
+        from lesionsplit.models.mindspore_engine import MindSporeEngine
+        from lesionsplit.models.model import Model
+    return MindSporeEngine(Model.load(weights), device)
 
 
 def _check_device(device: str) -> None:

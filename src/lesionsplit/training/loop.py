@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lesionsplit.data.cache import PreparedSlices
 from lesionsplit.data.sampling import Sampler, Worker, derive_seed
 from lesionsplit.errors import DivergedError, RunError, SettingsError
 from lesionsplit.methods.base import Method, bare
 from lesionsplit.training.checkpoint import load_checkpoint, save_checkpoint, tensors_of
+from lesionsplit.training.framework import Framework, TorchFramework
 from lesionsplit.training.record import Measurement, Record
 from lesionsplit.training.run import Run
 from lesionsplit.training.sample_tiles import write_samples
@@ -40,6 +40,7 @@ def fit(
     fabric: Fabric,
     watch: Callable[[Measurement], None],
     init_network: nn.Module | None = None,
+    framework: Framework | None = None,
 ) -> Trained:
     """Train a run's method on slices and image labels, from its last checkpoint if there is one.
 
@@ -54,6 +55,7 @@ def fit(
         watch: called with every measurement, on the first process.
         init_network: the method's network starts from the weights of this one where names and shapes agree; by
             default all weights are fresh.
+        framework: computes the steps; by default PyTorch.
 
     Raises:
         SettingsError: ``init_network`` is another kind of network.
@@ -62,11 +64,13 @@ def fit(
     """
     settings = run.settings.training
     torch.manual_seed(run.settings.seed)  # the same fresh weights in every process
-    method = run.settings.method.build()
+    framework = framework or TorchFramework()
+    method: Method = run.settings.method.build()
     if init_network is not None:
         copy_weights(init_network, method.network)
+    method = framework.start(method)
     method.setup(fabric)
-    average = running_average(method, settings.ema_decay)
+    average = framework.running_average(method, settings.ema_decay)
     state = {**method.state(), "average": average}
     first, seconds = 0, 0.0
     if run.checkpoint.is_file():
@@ -139,12 +143,6 @@ def check_batch_size(batch_size: int, processes: int) -> None:
         raise RunError(
             f"training.batch_size is {batch_size}; with {processes} processes it must be a multiple of {processes}"
         )
-
-
-def running_average(method: Method, decay: float) -> AveragedModel:
-    """The exponential moving average of the network's weights, batch norm's statistics included."""
-    averaging = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    return AveragedModel(bare(method.network), multi_avg_fn=averaging, use_buffers=True)
 
 
 def any_process(stop: bool, fabric: Fabric) -> bool:

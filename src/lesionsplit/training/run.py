@@ -37,6 +37,7 @@ from lesionsplit.images import write_bytes
 from lesionsplit.methods.decomposition import DecompositionSettings
 from lesionsplit.methods.table import AnyMethod
 from lesionsplit.models.model import Model
+from lesionsplit.runtime import FrameworkName
 from lesionsplit.settings import BelowOne, Count, NonNegativeInt, Settings, read_settings, read_toml, to_toml
 
 SETTINGS = "settings.toml"
@@ -52,6 +53,10 @@ class TrainingSettings(Settings, frozen=True):
 
     ema_decay: BelowOne = 0.999
     """Of the running average of the network's weights, which becomes the model; 0: the last weights."""
+
+    init_weights: str | None = None
+    """A weights file that the network starts from, of any framework and of the same method and network; by default
+    the weights are fresh."""
 
     precision: Literal["fp32", "bf16"] = "fp32"
     """``bf16``: autocast, with the gradient penalty in fp32. Slower than fp32 on most CPUs."""
@@ -72,6 +77,7 @@ class _Facts(msgspec.Struct, frozen=True):
     fingerprint: str | None = None
     device: Annotated[str, Meta(pattern=r"^[a-z]+(:[0-9]+)?$")] | None = None
     threads: Annotated[int, Meta(ge=1, le=4096)] | None = None
+    framework: FrameworkName = "torch"
 
 
 class RunSettings(Settings, frozen=True):
@@ -89,6 +95,10 @@ class RunSettings(Settings, frozen=True):
             rows, columns = self.placement.canvas
             raise SettingsError(
                 f"placement: is {rows} x {columns} pixels; with this network both sides must be multiples of {stride}"
+            )
+        if self.training.init_weights and self.method.distillation and self.method.distillation.init_from_teacher:
+            raise SettingsError(
+                "training.init_weights: method.distillation.init_from_teacher gives weights, too; set it to false"
             )
         if self.training.steps <= (first := self.method.preparation_steps):
             raise SettingsError(

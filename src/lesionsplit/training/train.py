@@ -12,25 +12,25 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 import torch
 from lightning_fabric import Fabric
 from msgspec.structs import replace
+from torch import nn
 
 from lesionsplit.data.cache import PreparedSlices, prepare
 from lesionsplit.data.lung_slice import read_slice
 from lesionsplit.data.table import Label, Table, read_table
-from lesionsplit.errors import DataError, RunError, SettingsError, WeightsError
+from lesionsplit.errors import DataError, RunError, SettingsError
 from lesionsplit.evaluation.threshold import calibration_slices, threshold_from_normals
 from lesionsplit.inference.predictor import SlicePredictor
 from lesionsplit.methods.base import MethodSettings
-from lesionsplit.models.card import digest, supervision
+from lesionsplit.models.card import supervision
 from lesionsplit.models.device import choose_device
-from lesionsplit.models.export import export
 from lesionsplit.models.model import Model, ModelCard
-from lesionsplit.models.onnx_file import SUFFIX
-from lesionsplit.models.torch_engine import TorchEngine
 from lesionsplit.progress import Progress
 from lesionsplit.runtime import Runtime
 from lesionsplit.settings import from_table, merged
 from lesionsplit.training.checkpoint import read_progress
 from lesionsplit.training.distillation import StudentSlices, Teachers, with_teacher_outputs
+from lesionsplit.training.export import export_run
+from lesionsplit.training.framework import open_framework
 from lesionsplit.training.loop import Trained, check_batch_size, fit
 from lesionsplit.training.record import Measurement
 from lesionsplit.training.run import Run, RunSettings, first_process, read_config_table
@@ -105,10 +105,12 @@ def train_run(
         DataError, RunError, SettingsError: see their messages.
     """
     before = run.facts()
-    runtime = _as_before(runtime, before)
+    runtime = _as_before(runtime, before, run.folder)
     runtime.begin()
+    framework = open_framework(runtime.framework or "torch", run.settings, runtime.device)
+    init_network = _init_network(run)
     wanted = wanted_teachers(run)
-    fabric = launch(run.settings, runtime.device)
+    fabric = launch(run.settings, framework.host_device)
     check_batch_size(run.settings.training.batch_size, fabric.world_size)
     _check_steps(run)
     method = run.settings.method
@@ -125,15 +127,14 @@ def train_run(
             fingerprint=slices.fingerprint,
             normal_slices=len(training.labelled("normal")),
             lesion_slices=len(training.labelled("lesion")),
-            device=str(fabric.device),
             processes=fabric.world_size,
             threads=torch.get_num_threads(),
             precision=run.settings.training.precision,
             supervision=supervision(method.annotator),
+            **framework.facts(fabric),
         )
         if method.annotator is not None:  # only after all checks: an error message is one line
             runtime.say(f"trains on {supervision(method.annotator)}, not a weakly supervised method")
-    init_network = None
     if method.distillation is not None:
         train_teacher = partial(train_run, data=data, cache=cache, runtime=runtime, watch=watch)
         weights = train_teachers(run, wanted, train_teacher, runtime.say)
@@ -148,31 +149,28 @@ def train_run(
         )
         if method.distillation.init_from_teacher:
             init_network = Model.load(weights[0]).network
-    trained = fit(run, slices, fabric, watch(run), init_network)
+    trained = fit(run, slices, fabric, watch(run), init_network, framework)
     if trained.finished and fabric.is_global_zero:
-        _write_weights(run, trained, slices, table, str(fabric.device), runtime.progress)
+        _write_weights(run, trained, slices, table, lambda model: framework.predictor(model, fabric), runtime.progress)
     return trained
 
 
-def export_run(run: Run, runtime: Runtime = Runtime()) -> None:
-    """Write a run's weights for ONNX Runtime, too, so that they predict faster, and where PyTorch is not installed.
+def _as_before(runtime: Runtime, before: Mapping[str, Any], folder: Path) -> Runtime:
+    """The runtime with the kind of device, the threads and the framework of a continued run, for the same bits.
 
     Raises:
-        DataError: the file cannot be written.
+        RunError: another framework is asked for.
     """
-    path = run.weights.with_suffix(SUFFIX)
-    runtime.say(f"writing {path} for ONNX Runtime")
-    try:
-        export(Model.load(run.weights), digest(run.weights), path)
-    except (SettingsError, WeightsError) as error:
-        runtime.say(f"not written: {error}")
-
-
-def _as_before(runtime: Runtime, before: Mapping[str, Any]) -> Runtime:
-    """The runtime with the kind of device and the threads of a continued run, which the same bits need."""
     known = before.get("device")
+    framework = before.get("framework", "torch") if before else runtime.framework
+    if runtime.framework not in (None, framework):
+        raise RunError(
+            f"{folder}: was trained with {framework}; leave --framework out, or start a new run, whose "
+            "training.init_weights may be the weights of this one"
+        )
     device = known.partition(":")[0] if runtime.device == "auto" and known else runtime.device
-    return dataclasses.replace(runtime, device=device, threads=runtime.threads or before.get("threads"))
+    threads = runtime.threads or before.get("threads")
+    return dataclasses.replace(runtime, device=device, threads=threads, framework=framework)
 
 
 def launch(settings: RunSettings, device: str) -> Fabric:
@@ -235,8 +233,32 @@ def _same_data(run: Run, before: Mapping[str, Any], slices: PreparedSlices) -> N
         )
 
 
+def _init_network(run: Run) -> nn.Module | None:
+    """The network that a run starts from, if its settings name one.
+
+    Raises:
+        WeightsError: the file is missing or broken.
+        SettingsError: it is of another method or network.
+    """
+    name = run.settings.training.init_weights
+    if name is None or run.checkpoint.is_file():
+        return None
+    model, method = Model.load(Path(name)), run.settings.method
+    if (type(model.card.method), model.card.method.network) != (type(method), method.network):
+        raise SettingsError(
+            f"training.init_weights: {name} is of another method or network; give one of the same [method.network], or "
+            "copy that of its settings"
+        )
+    return model.network
+
+
 def _write_weights(
-    run: Run, trained: Trained, slices: PreparedSlices, table: Table, device: str, progress: Progress
+    run: Run,
+    trained: Trained,
+    slices: PreparedSlices,
+    table: Table,
+    predictor_for: Callable[[Model], SlicePredictor],
+    progress: Progress,
 ) -> None:
     """Save the averaged network, with a threshold set on normal slices."""
     settings = run.settings
@@ -256,11 +278,11 @@ def _write_weights(
             "data fingerprint": slices.fingerprint,
             "supervision": supervision(settings.method.annotator),
             "lesionsplit": str(facts["lesionsplit"]),
-            "torch": str(facts["torch"]),
+            **{name: str(facts[name]) for name in ("torch", "mindspore") if name in facts},
         },
     )
     fpr = settings.training.calibration_fpr
-    predictor = SlicePredictor(TorchEngine(Model(card, trained.network), device))
+    predictor = predictor_for(Model(card, trained.network))
     predictions = progress(predictor.predict_rows(normal), len(normal), "Setting the threshold")
     card = replace(
         card,

@@ -1,0 +1,1 @@
+"""Methods: objective and training step."""

@@ -1,0 +1,1 @@
+"""Networks; the names of their weights are those of the PyTorch twins."""
