@@ -39,6 +39,7 @@ from lesionsplit.pipeline.evaluate import evaluate
 from lesionsplit.runtime import Runtime
 from lesionsplit.settings import to_toml
 from lesionsplit.training import train as training
+from lesionsplit.training.loop import Trained
 from lesionsplit.training.record import Measurement
 from lesionsplit.training.run import Run, RunSettings, read_config
 from lesionsplit.training.train import train, train_run
@@ -431,7 +432,7 @@ def test_a_new_run_from_python_is_that_of_its_settings(
 def test_settings_from_python_are_keys_with_underscores_or_tables(
     tmp_path: Path, phantom_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "train_run", lambda *_, **__: None)
+    monkeypatch.setattr(training, "train_run", lambda *_, **__: Trained(network=None, step=0, finished=False))
     run = train(
         phantom_folder,
         tmp_path / "run",
