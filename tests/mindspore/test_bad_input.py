@@ -30,9 +30,11 @@ class Stand(ModuleType):
     def get_context(self, _: str) -> str:
         return "CPU"
 
-    def set_device(self, target: str, number: int = 0) -> None:
-        if target != "CPU":
-            raise RuntimeError(f"Unsupported device target {target} {number}.")
+    def get_current_device(self) -> tuple[str, int]:
+        return "CPU", 0
+
+    def set_device(self, target: str, number: int) -> None:
+        raise RuntimeError(f"Unsupported device target {target} {number}.")
 
 
 @pytest.fixture

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import re
 import sys
+from functools import cache
 from importlib import import_module
+
+import torch
 
 from lesionsplit.errors import SettingsError
 from lesionsplit.methods.decomposition import DecompositionSettings
@@ -48,15 +51,24 @@ def choose_device(name: str) -> str:
     found = re.fullmatch(r"cpu|ascend(?::(\d{1,3}))?", name)
     if found is None:
         raise SettingsError(f"device {name!r} is not one of MindSpore's; {ALLOWED}")
-    target = "CPU" if name == "cpu" else "Ascend"
+    wanted = "CPU" if name == "cpu" else "Ascend", int(found[1] or 0)
     try:
-        if found[1]:
-            mindspore.set_device(target, int(found[1]))
-        else:
-            mindspore.set_device(target)
+        if tuple(mindspore.get_current_device()) != wanted:  # it can be set only before anything is computed
+            mindspore.set_device(*wanted)
     except (RuntimeError, ValueError):
         raise SettingsError(f"device {name!r} is not available to MindSpore on this machine; {ALLOWED}") from None
     return name
+
+
+@cache
+def use_threads_of_torch() -> None:
+    """Give MindSpore's kernels on the CPU as many threads as PyTorch uses; by itself it takes all cores.
+
+    They can be set once in a process.
+    """
+    import mindspore
+
+    mindspore.device_context.cpu.op_tuning.threads_num(torch.get_num_threads())
 
 
 def require_form(method: AnyMethod) -> DecompositionSettings:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lesionsplit.errors import WeightsError
 from lesionsplit.images import Float
-from lesionsplit.mindspore.install import choose_device, require_form, require_mindspore
+from lesionsplit.mindspore.install import choose_device, require_form, require_mindspore, use_threads_of_torch
 from lesionsplit.models.engine import EngineOutput
 from lesionsplit.models.model import Model
 
@@ -26,6 +26,7 @@ class MindSporeEngine:
         settings = require_form(model.card.method)
         require_mindspore()
         self.device = choose_device(device)
+        use_threads_of_torch()
         import mindspore
 
         from lesionsplit.mindspore.methods.decomposition import heat_map

@@ -11,7 +11,7 @@ from lesionsplit.inference.predictor import SlicePredictor
 from lesionsplit.methods.base import Method
 from lesionsplit.methods.decomposition import DecompositionMethod as TorchMethod
 from lesionsplit.mindspore.average import RunningAverage
-from lesionsplit.mindspore.install import choose_device
+from lesionsplit.mindspore.install import choose_device, use_threads_of_torch
 from lesionsplit.mindspore.methods.decomposition import DecompositionMethod
 from lesionsplit.models.mindspore_engine import MindSporeEngine
 from lesionsplit.models.model import Model
@@ -29,6 +29,7 @@ class MindSporeFramework:
             SettingsError: it is not available.
         """
         self.device = choose_device(device)
+        use_threads_of_torch()
 
     def facts(self, _: Fabric) -> dict[str, str]:
         """Framework, version and device."""
