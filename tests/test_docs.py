@@ -273,7 +273,7 @@ def test_the_site_has_every_command_and_setting(site: Path) -> None:
     commands = (site / "reference/cli.html").read_text()
     assert all(f"lesionsplit {one}" in commands for one in app.commands)
     assert "columns mask_&lt;annotator&gt;" in commands
-    assert "<code>--engine [torch&#124;onnx]</code>" in commands
+    assert "<code>--engine [torch&#124;onnx&#124;mindspore]</code>" in commands
     assert "130  interrupted" in commands
     assert commands.count("<code>-q, --quiet</code>") == 1
     assert "at most 4 294 967 295" in reference

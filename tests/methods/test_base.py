@@ -4,9 +4,9 @@ from typing import get_args
 
 import msgspec
 
-from lesionsplit.methods.base import supervision
 from lesionsplit.methods.supervised import SupervisedSettings
 from lesionsplit.methods.table import AnyMethod
+from lesionsplit.models.card import supervision
 
 
 def test_only_the_upper_bound_can_name_an_annotator() -> None:
@@ -15,9 +15,9 @@ def test_only_the_upper_bound_can_name_an_annotator() -> None:
     assert named == {SupervisedSettings}
     for kind in kinds - named:
         assert kind().annotator is None
-        assert supervision(kind()) == "image labels only"
+        assert supervision(kind().annotator) == "image labels only"
 
 
 def test_an_upper_bound_is_called_one() -> None:
     expected = "masks of annotator b of the train split: a supervised upper bound"
-    assert supervision(SupervisedSettings(annotator="b")) == expected
+    assert supervision(SupervisedSettings(annotator="b").annotator) == expected

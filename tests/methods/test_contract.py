@@ -19,8 +19,8 @@ from lesionsplit.data.placement import PlacementSettings
 from lesionsplit.data.table import read_table
 from lesionsplit.errors import SettingsError
 from lesionsplit.inference.predictor import SlicePredictor
-from lesionsplit.methods.base import supervision
 from lesionsplit.methods.table import AnyMethod
+from lesionsplit.models.card import supervision
 from lesionsplit.models.model import Model
 from lesionsplit.runtime import Runtime
 from lesionsplit.settings import from_table, to_table
@@ -151,10 +151,10 @@ def test_no_mask_reaches_what_is_not_called_supervised(
     train_run(run, poisoned, cache=tmp_path / "cache", runtime=Runtime(threads=1))
     method = trained[name].settings.method
     if method.annotator is None:
-        assert supervision(method) == "image labels only"
+        assert supervision(method.annotator) == "image labels only"
         assert_same_weights(run.weights, trained[name].weights)
     else:
-        assert "supervised upper bound" in supervision(method)
+        assert "supervised upper bound" in supervision(method.annotator)
         with pytest.raises(AssertionError):
             assert_same_weights(run.weights, trained[name].weights)
 

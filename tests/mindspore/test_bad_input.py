@@ -129,7 +129,7 @@ def test_an_engine_that_is_not_installed(absent: None, tiny: RunSettings, tmp_pa
 
 def test_an_exported_file_is_for_onnx_runtime() -> None:
     with pytest.raises(SettingsError, match=r"is a file for ONNX Runtime, and the engine is mindspore; leave"):
-        Runtime(engine="mindspore").engine_for(Path("x.onnx"))
+        open_engine(Path("x.onnx"), "mindspore")
 
 
 def test_a_run_is_continued_by_its_own_framework(tiny: RunSettings, phantom_folder: Path, tmp_path: Path) -> None:
