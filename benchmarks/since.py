@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -24,8 +25,8 @@ def predict(tree: Path, source: Path, options: Sequence[str] = ()) -> Ran:
     """One call in a process of its own, with the code of a source tree."""
     with tempfile.TemporaryDirectory() as out:
         environment = {**os.environ, "PYTHONPATH": str(tree / "src")}
-        command = [sys.executable, "-m", "lesionsplit", "predict", source, "-o", f"{out}/found", "-q", *options]
-        return run(command, env=environment)
+        command = [sys.executable, "-m", "lesionsplit", "predict", source, "-o", f"{out}/found", *options]
+        return run(command, env=environment, stderr=subprocess.DEVNULL)
 
 
 def main() -> None:
