@@ -25,8 +25,9 @@ demo: install
 	@echo "  $(DEMO)/evaluation/examples.png        predictions beside the true lesions"
 	@echo "  $(DEMO)/evaluation/precision-recall.png"
 
+# Two tests at a time. PyTorch gets one thread in what they start, too: threads that spin would take the other test's core.
 test: install test-without-torch
-	$(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
 # What `pip install lesionsplit` gives, in an environment of its own: prediction without PyTorch.
 test-without-torch: .venv-predict/.installed

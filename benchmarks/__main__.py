@@ -35,7 +35,9 @@ def main() -> None:
         "--only", nargs="+", metavar="GROUP", help="step, epoch, predict, difference, evaluate, start, volume, wide"
     )
     options.add_argument("--quick", action="store_true", help="fewer and smaller, to see that it runs")
-    options.add_argument("--wide", action="store_true", help="one step at the paper's full width, too: 11 GB, minutes")
+    options.add_argument(
+        "--wide", action="store_true", help="on a CPU, too, a step at the paper's full width: 11 GB, minutes"
+    )
     options.add_argument("--volume", type=Path, help="a chest CT for `lesionsplit predict`, its files or their folder")
     options.add_argument("--engines", action="store_true", help="benchmarks/engines.py, too")
     options.add_argument("--out", type=Path, default=ROOT / "build" / "benchmarks")

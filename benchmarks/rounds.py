@@ -23,6 +23,7 @@ class Ran(NamedTuple):
     seconds: float
     peak_mib: float
     output: str
+    cpu_seconds: float
 
 
 def run(command: Sequence[object], **options: Any) -> Ran:
@@ -40,7 +41,7 @@ def run(command: Sequence[object], **options: Any) -> Ran:
     seconds = time.perf_counter() - start
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, words)
-    return Ran(seconds, usage.ru_maxrss / 1024, output)
+    return Ran(seconds, usage.ru_maxrss / 1024, output, usage.ru_utime + usage.ru_stime)
 
 
 def measure(work: Callable[[], object], slices: int, *, warmup_steps: bool = True, **facts: object) -> None:

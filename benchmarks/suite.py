@@ -64,10 +64,12 @@ def rows(plan: Plan) -> Iterator[Row]:
             plan, "evaluate", {"data": str(PHANTOM), "slices": 500}, ways=(TEXTBOOK, OURS), name="500 slices"
         )
         yield from _commands(plan)
-    if plan.wide:  # a step is all that can be waited for
-        once = plan._replace(rounds=1)
-        wide = _compared(once, "step", _size(FULL, 256), steps=1, warmup_steps=False, ways=(TEXTBOOK, OURS))
-        yield wide._replace(group="wide")
+    if plan.volume is not None:
+        yield Row("volume", plan.volume.name, partial(_volume, plan.volume, plan.rounds))
+    if plan.wide or not on_cpu:  # on the CPU, a step is all that can be waited for
+        wide = plan._replace(rounds=1) if on_cpu else plan
+        row = _compared(wide, "step", _size(FULL, 256), steps=1, warmup_steps=not on_cpu, ways=(TEXTBOOK, OURS))
+        yield row._replace(group="wide")
 
 
 def _width(channels: list[int] | None) -> str:
@@ -120,8 +122,6 @@ def _commands(plan: Plan) -> Iterator[Row]:
     }
     for name, command in commands.items():
         yield Row("start", name, partial(_clocked, command, 2 * plan.rounds + 1))
-    if plan.volume is not None:
-        yield Row("volume", plan.volume.name, partial(_volume, plan.volume, plan.rounds))
 
 
 def _clocked(command: Sequence[object], times: int) -> dict[str, Any]:

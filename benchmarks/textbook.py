@@ -55,12 +55,16 @@ class Decoder(nn.Module):
         self.convs = nn.ModuleList(DoubleConv(2 * fine, fine) for _, fine in pairs)
         self.last = nn.Conv2d(channels[0], 1, 1)
 
-    def forward(self, features: list[Tensor]) -> Tensor:
-        """An image."""
+    def rise(self, features: list[Tensor]) -> Tensor:
+        """Features of full resolution."""
         x = features[-1]
         for up, conv, skip in zip(self.ups, self.convs, features[-2::-1], strict=True):
             x = conv(torch.cat([skip, up(x)], dim=1))
-        return torch.tanh(self.last(x))
+        return x
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """An image."""
+        return torch.tanh(self.last(self.rise(features)))
 
 
 class Network(nn.Module):

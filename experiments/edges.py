@@ -2,8 +2,11 @@
 
 DATA holds lidc-idri-0001/ with 069.xml, its readers' outlines of the nodule, and cip-ct64/. Of the first is printed how
 much of the lungs reaches the stored threshold, the nodule and 1 cm around it aside, with enhanced blood in the lungs
-and without it, before and after scores at upper and lower edges are lowered. Then ground glass is put at the diaphragm
-and at the pleura of both, and how much of it reaches the threshold is printed, before and after. Minutes.
+and without it: before scores at upper and lower edges are lowered, after that, and after findings that are probably
+normal are left out. Then ground glass is put at the diaphragm and at the pleura of both, and inside the lungs, and how
+much of it reaches the threshold is printed for the same three. Before all that, `CHESTS` healthy chests of the phantom
+are drawn in HU with domes, heart and vessels, and what reaches the threshold there is printed for the same three.
+Minutes.
 """
 
 from __future__ import annotations
@@ -21,15 +24,18 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from lesionsplit.images import Float, Mask
+from lesionsplit.inference.left_out import SMALLEST_ML, leave_out
 from lesionsplit.inference.partial_volume import lower_at_edges, slices_blurred
 from lesionsplit.inference.predictor import SlicePredictor
 from lesionsplit.inference.volume import decompose
 from lesionsplit.io.case import Case
 from lesionsplit.io.cases import find_cases
 from lesionsplit.lungs.find import LungLabels, find_lungs
+from lesionsplit.phantom.anatomy import HEIGHT, Subject
+from lesionsplit.training.lungs.phantom_volumes import HIGHEST, HU_A_LEVEL, LUNG_GREY, LUNG_HU, SIZE, _body
 from lesionsplit.volumes.decomposed import levels_from
 from lesionsplit.volumes.scratch import Scratch
-from lesionsplit.volumes.volume import Volume
+from lesionsplit.volumes.volume import Source, Volume
 
 GLASS, GRAIN = -450, 60
 """HU, and its standard deviation."""
@@ -37,15 +43,23 @@ GLASS, GRAIN = -450, 60
 AROUND_MM, EDGE_MM, BALLS = 10.0, 5.0, 12
 
 
-def fired(volume: Volume, lungs: LungLabels, predictor: SlicePredictor, scratch: Scratch) -> tuple[Mask, Mask]:
-    """What reaches the threshold as the network says, and after edges, as axial slices."""
+CHESTS, PIXEL_MM, SLICE_MM = 8, 1.7, 2.5
+"""Of the phantom."""
+
+STEPS = ("before edges", "after", "without what is left out")
+
+
+def fired(volume: Volume, lungs: LungLabels, predictor: SlicePredictor, scratch: Scratch) -> list[Mask]:
+    """What reaches the threshold at each of `STEPS`, as axial slices."""
     with mock.patch("lesionsplit.inference.volume.slices_blurred", return_value=0):
-        score = np.array(volume.axial(decompose(volume, lungs, predictor, scratch).score))
-    lowest = levels_from(predictor.threshold)
-    before = score >= lowest
+        found = decompose(volume, lungs, predictor, scratch)
+    score, lesion = volume.axial(found.score), volume.axial(found.lesion)
+    steps = [lesion > 0]
     for _ in lower_at_edges(score, volume.axial(lungs.labels), slices_blurred(volume.axial_spacing[0], len(score))):
         pass
-    return before, score >= lowest
+    lesion[:] = score >= levels_from(predictor.threshold)
+    steps.append(lesion > 0)
+    return [*steps, volume.axial(leave_out(found).lesion) > 0]
 
 
 def outlined(volume: Volume, readings: Path) -> Mask:
@@ -67,6 +81,15 @@ def outlined(volume: Volume, readings: Path) -> Mask:
     return found
 
 
+def findings(lesion: Mask, nodule: Mask, volume: Volume) -> int:
+    """Number of findings of 0.1 mL or more that do not touch the nodule."""
+    labels, _ = ndimage.label(lesion, np.ones((3, 3, 3)))
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    sizes[np.unique(labels[nodule])] = 0
+    return int(np.count_nonzero(sizes * volume.voxel_ml >= SMALLEST_ML))
+
+
 def dark(volume: Volume, readings: Path, predictor: SlicePredictor, scratch: Scratch) -> None:
     nodule = outlined(volume, readings)
     aside = ndimage.distance_transform_edt(~nodule, sampling=volume.axial_spacing) > AROUND_MM
@@ -74,12 +97,52 @@ def dark(volume: Volume, readings: Path, predictor: SlicePredictor, scratch: Scr
         bloody = find_lungs(volume, scratch)
     for name, lungs in (("with enhanced blood", bloody), ("as they are found", find_lungs(volume, scratch))):
         inside = volume.axial(lungs.labels) > 0
-        before, after = fired(volume, lungs, predictor, scratch)
-        for when, lesion in (("before", before), ("after", after)):
+        for when, lesion in zip(STEPS, fired(volume, lungs, predictor, scratch), strict=True):
             ml, share = np.count_nonzero(lesion & aside) * volume.voxel_ml, np.mean(lesion[inside & aside])
             print(
-                f"lungs {name}, {np.count_nonzero(inside) * volume.voxel_ml:.0f} mL, {when} edges: {ml:.0f} mL = "
-                f"{share:.2%} reach the threshold, nodule aside; of the nodule {np.mean(lesion[nodule & inside]):.1%}"
+                f"lungs {name}, {np.count_nonzero(inside) * volume.voxel_ml:.0f} mL, {when}: {ml:.1f} mL = "
+                f"{share:.3%} reach the threshold, nodule aside, in {findings(lesion, nodule, volume)} findings; "
+                f"of the nodule {np.mean(lesion[nodule & inside]):.1%}"
+            )
+
+
+def drawn_chest(number: int) -> tuple[Volume, Mask]:
+    """A healthy person of the phantom in HU, from below the domes to the apex, and the lungs, as axial slices."""
+    rng = np.random.default_rng((11, number))
+    subject = Subject(rng, SIZE, 0.5)
+    # HU do not vary as grey scales do; with the phantom's strongest mosaic, of 80 HU, most of the lung is marked
+    subject.level, subject.gravity = rng.normal(LUNG_GREY, 3), rng.uniform(4, 12)
+    subject.mosaic, subject.noise = rng.uniform(1, 6), rng.uniform(4, 8)
+    slices, inside = [], []
+    for height in np.arange(HIGHEST, 1.1, SLICE_MM / (HEIGHT * SIZE * PIXEL_MM))[::-1]:
+        rng = np.random.default_rng((12, number))  # one body for all slices
+        healthy = subject.healthy(float(height))
+        lungs = healthy.lungs & (height <= 1)
+        hu = np.where(
+            lungs, LUNG_HU + HU_A_LEVEL * (healthy.grey - LUNG_GREY), _body(rng, subject, lungs, float(height))
+        )
+        slices.append(ndimage.gaussian_filter(hu, 0.5) + 10 * rng.standard_normal(hu.shape))
+        inside.append(lungs)
+    volume = Volume(
+        array=np.asfortranarray(np.rint(slices).astype(np.int16).transpose(2, 1, 0)),
+        affine=np.diag([-PIXEL_MM, -PIXEL_MM, SLICE_MM, 1.0]),
+        intensity="hu",
+        source=Source(kind="nifti", path=Path(f"drawn-{number}"), name=f"drawn-{number}"),
+    )
+    return volume, np.stack(inside)
+
+
+def drawn(predictor: SlicePredictor, scratch: Scratch) -> None:
+    for number in range(CHESTS):
+        volume, true = drawn_chest(number)
+        lungs = find_lungs(volume, scratch)
+        inside = volume.axial(lungs.labels) > 0
+        for when, lesion in zip(STEPS, fired(volume, lungs, predictor, scratch), strict=True):
+            ml, nothing = np.count_nonzero(lesion) * volume.voxel_ml, np.zeros_like(lesion)
+            print(
+                f"drawn chest {number}, {np.count_nonzero(inside) * volume.voxel_ml:.0f} mL, {when}: {ml:.1f} mL = "
+                f"{np.mean(lesion[inside]):.3%} reach the threshold in {findings(lesion, nothing, volume)} findings; "
+                f"of the drawn lungs {np.mean(lesion[true]):.3%}, in {findings(lesion & true, nothing, volume)}"
             )
 
 
@@ -89,7 +152,11 @@ def put_at_edges(
     """Shares of ground glass, (slices, rows, columns)."""
     above_edge = lungs & ~_shifted(lungs, round(EDGE_MM / spacing[0]) or 1)
     depth = np.stack([ndimage.distance_transform_edt(one, sampling=spacing[1:]) for one in lungs])
-    places = {"the diaphragm": above_edge, "the pleura": lungs & ~above_edge & (depth < EDGE_MM)}
+    places = {
+        "the diaphragm": above_edge,
+        "the pleura": lungs & ~above_edge & (depth < EDGE_MM),
+        "neither": lungs & ~above_edge & (depth > 2 * EDGE_MM),
+    }
     for place, where in places.items():
         spots = np.argwhere(where)
         for radius in (6, 10, 15):
@@ -125,11 +192,9 @@ def with_glass(volume: Volume, name: str, predictor: SlicePredictor, scratch: Sc
         axial = (axial + share * (np.maximum(axial, glass) - axial)).astype(axial.dtype)
         ill = replace(volume, array=np.asfortranarray(volume.from_axial(axial)))
         drawn = share > 0.5
-        before, after = fired(ill, find_lungs(ill, scratch), predictor, scratch)
-        print(
-            f"{name}, {what} ({np.count_nonzero(drawn) * volume.voxel_ml:.0f} mL): {np.mean(before[drawn]):.0%} reach "
-            f"the threshold before edges, {np.mean(after[drawn]):.0%} after"
-        )
+        steps = zip(STEPS, fired(ill, find_lungs(ill, scratch), predictor, scratch), strict=True)
+        reached = ", ".join(f"{np.mean(lesion[drawn]):.0%} {when}" for when, lesion in steps)
+        print(f"{name}, {what} ({np.count_nonzero(drawn) * volume.voxel_ml:.0f} mL) reach the threshold: {reached}")
 
 
 def only_case(folder: Path) -> Case:
@@ -144,6 +209,7 @@ def main(data: Path) -> None:
     torch.set_num_threads(1)
     predictor = SlicePredictor.load(device="cpu")
     with Scratch() as scratch:
+        drawn(predictor, scratch)
         lidc = only_case(data / "lidc-idri-0001").read(scratch)
         dark(lidc, data / "lidc-idri-0001" / "069.xml", predictor, scratch)
         cip = only_case(data / "cip-ct64" / "dicom").read(scratch)

@@ -24,7 +24,7 @@ from lesionsplit.data.table import Slice, Table, read_table
 from lesionsplit.errors import LesionsplitError
 from lesionsplit.evaluation.accumulators import Scored
 from lesionsplit.evaluation.protocol import RESOLUTION, evaluate, read_mask, to_grid
-from lesionsplit.evaluation.threshold import CALIBRATION_FPR, calibration_slices, threshold_from_normals
+from lesionsplit.evaluation.threshold import CALIBRATION_FPR, SeriesScores, calibration_slices, threshold_from_normals
 from lesionsplit.inference.predictor import SlicePredictor
 from lesionsplit.methods.base import MethodSettings
 from lesionsplit.methods.synthesis import SynthesisSettings
@@ -76,13 +76,17 @@ def name_of(method: MethodSettings) -> str:
 
 
 def with_threshold(model: Model, table: Table, fired: float = CALIBRATION_FPR) -> Model:
-    """The model with its threshold set anew, on the normal slices that training would set it on."""
+    """The model with its thresholds set anew, on the normal slices that training would set them on."""
     normal = calibration_slices(table)
-    predictions = SlicePredictor(TorchEngine(model)).predict_rows(normal)
+    found = list(SlicePredictor(TorchEngine(model)).predict_rows(normal))
+    by_series = SeriesScores()
+    for row, one in zip(normal, found, strict=True):
+        by_series.add(row.series, one.score, one.lungs)
     card = replace(
         model.card,
-        threshold=threshold_from_normals(((one.score, one.lungs) for one in predictions), fired),
+        threshold=threshold_from_normals(((one.score, one.lungs) for one in found), fired),
         threshold_from=f"{fired:.2%} of the lung of {len(normal)} normal slices of {normal.slices[0].split} reach it",
+        thresholds=by_series.thresholds(),
     )
     return Model(card, model.network)
 

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from lesionsplit.data.lung_slice import read_slice
-from lesionsplit.data.masks import read_mask
 from lesionsplit.data.sampling import Batch
 from lesionsplit.data.table import Slice, read_table
+from lesionsplit.evaluation.protocol import read_mask
 from lesionsplit.images import as_float, write_image
 from lesionsplit.inference.predictor import SlicePredictor
 from lesionsplit.methods.base import Method
@@ -76,7 +76,8 @@ def draw(out: Path, seed: int) -> None:
         predictor = SlicePredictor.load(out / f"{name}-{seed}" / "weights.safetensors", engine=name)
         predictions = list(predictor.predict_rows(rows))
         columns.append([grey_tile(as_float(one.healthy)) for one in predictions])
-        columns.append([heat_tile(one.score) for one in predictions])
+        highest = max(float(one.score.max()) for one in predictions)  # short trainings score low
+        columns.append([heat_tile(one.score, highest) for one in predictions])
     headings = ("slice", "PyTorch", "", "MindSpore", "")
     names = [row.label for row in rows]
     write_image(out / "both.png", tile_grid([list(row) for row in zip(*columns, strict=True)], headings, names))
@@ -86,7 +87,7 @@ def outline_of(row: Slice) -> Tile:
     """A slice with the outlines of its lesions."""
     tile = grey_tile(as_float(read_slice(row).grey))
     for annotator in row.masks:
-        tile = outline(tile, read_mask(row, annotator) > 0, (255, 80, 80))
+        tile = outline(tile, read_mask(row, annotator, len(tile)), (255, 80, 80))
     return tile
 
 

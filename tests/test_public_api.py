@@ -12,7 +12,7 @@ import lesionsplit
 
 SIGNATURES = {
     "compare": "(config, data, out, *, only, train_only, runtime)",
-    "evaluate": "(weights, data, *, split, out, resolution, runtime)",
+    "evaluate": "(weights, data, *, split, out, resolution, threshold, runtime)",
     "load_model": "(weights)",
     "predict": "(source, *, weights, threshold, affine, runtime, **options)",
     "read_volume": "(path, *, intensity, force)",

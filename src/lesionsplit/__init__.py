@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -73,6 +72,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import public names when they are first used: importing the package imports no torch."""
     if name == "__version__":
+        from importlib.metadata import version  # reads mail headers, the slowest import of --help
+
         return version("lesionsplit")
     if name not in _HOME:
         raise AttributeError(f"module 'lesionsplit' has no attribute {name!r}")

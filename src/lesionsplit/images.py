@@ -1,4 +1,4 @@
-"""Read and write grey images with Pillow: PNG, JPG and TIFF, 8 or 16 bit."""
+"""Read and write images with Pillow: PNG, JPG and TIFF, 8 or 16 bit, grey or in colour."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lesionsplit.atomic import atomic_file
 from lesionsplit.errors import DataError, log_trace
 
 Grey: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
-"""A grey image, (rows, columns), 8 or 16 bit."""
+"""An image, (rows, columns) of grey or (rows, columns, 3) in colour, 8 or 16 bit."""
 
 Float: TypeAlias = npt.NDArray[np.float32]
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -38,6 +38,9 @@ BITS = 258
 DARK = 64
 """Grey of 8 bits below which the upper half of 16 bits holds no more than 14 bits."""
 
+COLOUR_MODES = ("RGB", "RGBA", "RGBX", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV")
+"""Kinds of pixels, as Pillow calls them, that can have a colour."""
+
 BROKEN = (
     OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, struct.error, zlib.error,
 )  # fmt: skip
@@ -55,6 +58,53 @@ def read_grey(path: Path) -> Grey:
     """
     with _loaded(path) as image:
         return _grey(image, path)
+
+
+def read_plain_grey(path: Path) -> Grey:
+    """As `read_grey`, for images of anything.
+
+    Raises:
+        DataError: as of `read_grey`; the message about colour says what the other images are.
+    """
+    with _loaded(path) as image:
+        if _coloured(image):
+            raise DataError(f"{path}: is in colour, and the other images are grey; give it in grey, 8 or 16 bit")
+        return _grey(image, path)
+
+
+def read_colour(path: Path) -> Grey:
+    """Read one image in colour, (rows, columns, 3), 8 or 16 bit; transparency is ignored.
+
+    Raises:
+        DataError: the file is missing, unreadable, grey, or has several pages.
+    """
+    with _loaded(path) as image:
+        if image.mode not in COLOUR_MODES:
+            raise DataError(f"{path}: is grey, and the other images are in colour; give it with red, green and blue")
+        if not _has_16_bits(image, path):
+            return np.array(image.convert("RGB"), dtype=np.uint8)
+    return _colour_of_16_bits(path)
+
+
+def is_colour(path: Path) -> bool | None:
+    """Whether an image file is in colour; None: it has channels for colour, but all are equal.
+
+    Raises:
+        DataError: it is unreadable.
+    """
+    with _loaded(path) as image:
+        if image.mode not in COLOUR_MODES:
+            return False
+        return True if _coloured(image) else None
+
+
+def read_pixels(path: Path) -> Grey:
+    """Read one image as it is, grey or in colour.
+
+    Raises:
+        DataError: the file is missing, unreadable, has several pages or another depth.
+    """
+    return read_colour(path) if is_colour(path) else read_grey(path)
 
 
 def read_mask_file(path: Path, inside: str) -> Mask:
@@ -116,7 +166,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         opened = Image.open(path)
     with opened as image:
         if image.width * image.height > LARGEST:
-            raise DataError(f"{path}: has {image.height} x {image.width} pixels; give single CT slices")
+            raise DataError(f"{path}: has {image.height} x {image.width} pixels; allowed: at most {LARGEST}")
         if not image.width * image.height:
             raise DataError(f"{path}: has no pixels; is the file complete?")
         yield image
@@ -134,7 +184,7 @@ def _pillow_errors(path: Path) -> Iterator[None]:
     except UnidentifiedImageError:
         raise DataError(f"{path}: {_unidentified(path)}") from None
     except Image.DecompressionBombError:
-        raise DataError(f"{path}: claims to have more than {LARGEST} pixels; give single CT slices") from None
+        raise DataError(f"{path}: claims to have more than {LARGEST} pixels; is the file broken?") from None
     except Exception as error:  # broken files make Pillow raise errors of any type
         why = " ".join(str(error).split()) or type(error).__name__
         line = f"{path}: cannot be read ({why}); is the file complete?"
@@ -190,6 +240,9 @@ def as_grey(fraction: Float, dtype: npt.DTypeLike = np.uint8) -> Grey:
 def write_image(path: Path, image: npt.NDArray[np.generic] | Image.Image) -> None:
     """Write a PNG completely or not at all."""
     if not isinstance(image, Image.Image):
+        if image.dtype == np.uint16 and image.ndim == 3:  # Pillow has no colour of 16 bits
+            _write_colour_of_16_bits(path, image)
+            return
         image = Image.fromarray(image)
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
@@ -218,6 +271,32 @@ def resize(image: Float, shape: tuple[int, int], method: Image.Resampling = Imag
     rows, columns = shape
     resized = Image.fromarray(image).resize((columns, rows), method)
     return np.array(resized, dtype=np.float32)
+
+
+def _coloured(image: Image.Image) -> bool:
+    """Whether an image has a colour at all: its channels differ somewhere."""
+    if image.mode not in COLOUR_MODES:
+        return False
+    colour = np.array(image.convert("RGB"))
+    return bool((colour != colour[..., :1]).any())
+
+
+def _colour_of_16_bits(path: Path) -> Grey:
+    import SimpleITK  # loading it takes a quarter of a second
+
+    with _pillow_errors(path):
+        values = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
+    colour: Grey = np.ascontiguousarray(values[..., :3].astype(np.uint16))
+    return colour
+
+
+def _write_colour_of_16_bits(path: Path, image: npt.NDArray[np.generic]) -> None:
+    import SimpleITK
+
+    with atomic_file(path) as temporary:
+        named = temporary.with_name(f"{temporary.name}.png")  # its writer goes by the name
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(image, isVector=True), str(named))
+        named.replace(temporary)
 
 
 def _grey(image: Image.Image, path: Path) -> Grey:

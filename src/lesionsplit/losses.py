@@ -23,8 +23,8 @@ def detached(terms: Terms) -> Terms:
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of values (B, 1, H, W) over the pixels of a mask of 0 and 1 of that shape, a scalar; 0 for an empty mask."""
-    return (values * mask).sum() / mask.sum().clip(min=1)
+    """Mean of values (B, C, H, W) over the pixels of a mask (B, 1, H, W) of 0 and 1, a scalar; 0 for an empty mask."""
+    return (values * mask).sum() / (values.shape[1] * mask.sum()).clip(min=1)
 
 
 def overlap_loss(chance: Tensor, truth: Tensor) -> Tensor:
@@ -38,10 +38,12 @@ def overlap_loss(chance: Tensor, truth: Tensor) -> Tensor:
 
 
 def edge_weight(image: Tensor) -> Tensor:
-    """``(1 + |Sobel|)**2`` of (B, 1, H, W), same shape: the weight of edges (authors' code).
+    """``(1 + |Sobel|)**2`` of (B, C, H, W), same shape: the weight of edges (authors' code).
 
     The Sobel gradient is scaled so that a step of height one has magnitude one.
     """
+    if image.shape[1] > 1:
+        return edge_weight(image.flatten(0, 1).unsqueeze(1)).view_as(image)
     across = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]], device=image.device) / 4
     kernels = torch.stack([across, across.T]).unsqueeze(1).to(image.dtype)
     gradient = F.conv2d(F.pad(image, (1, 1, 1, 1), mode="replicate"), kernels)

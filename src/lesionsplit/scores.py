@@ -13,6 +13,10 @@ LEVELS = 65536
 TOP_SHARE = 0.01
 """The slice score is the mean over this fraction of the lung, where the heat map is highest."""
 
+CALLED_NORMAL, CALLED_NORMAL_OF_IMAGES = 0.01, 1e-9
+"""A slice with a smaller lesion fraction than the first counts as normal (Chaganti et al. 2020); an image of other
+things with none at all."""
+
 
 def to_levels(score: Float) -> npt.NDArray[np.int64]:
     """Scores 0 to 1, of any shape, as whole levels, 0 to 65535; values outside are clipped."""

@@ -130,6 +130,18 @@ def _without_none(table: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in plain.items() if value is not None}
 
 
+def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+    """Settings of the form ``table.key=value`` with TOML values, as nested tables.
+
+    Raises:
+        SettingsError: one is not of that form.
+    """
+    table: dict[str, Any] = {}
+    for override in overrides:
+        _override(table, override)
+    return table
+
+
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Two tables merged at every depth; values of ``above`` win."""
     table = dict(below)

@@ -32,8 +32,10 @@ HEAT: tuple[Colour, ...] = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 
 
 
 def grey_tile(image: Float) -> Tile:
-    """A grey tile, values 0 to 1."""
+    """A tile of a grey image, values 0 to 1; one in colour, (rows, columns, 3), keeps its colours."""
     level = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    if level.ndim == 3:
+        return level
     tile: Tile = np.repeat(level[..., None], 3, axis=2)
     return tile
 
@@ -47,10 +49,10 @@ def heat_tile(score: Float, top: float = 1.0) -> Tile:
     return tile
 
 
-def overlay_tile(image: Float, score: Float, top: float = 1.0) -> Tile:
-    """A heat map over a grey image; higher scores are more opaque."""
+def overlay_tile(image: Float, score: Float, top: float = 1.0, floor: float = 0.0) -> Tile:
+    """A heat map over an image; higher scores are more opaque, and those below a floor are not drawn."""
     lifted = np.sqrt(np.clip(score / top, 0, 1))  # so that faint lesions are visible
-    share = 0.75 * lifted[..., None]
+    share = np.where(score >= floor, 0.75 * lifted, 0)[..., None]
     tile: Tile = np.rint(grey_tile(image) * (1 - share) + heat_tile(lifted) * share).astype(np.uint8)
     return tile
 

@@ -100,6 +100,16 @@ def test_every_way_is_measured_in_turns(part: Callable[[str], ModuleType]) -> No
     assert found["ratios"] == {"theirs": {"median": 5.0, "lowest": 3.0, "highest": 10.0}}
 
 
+def test_one_command_has_every_row_that_a_gpu_can_do(part: Callable[[str], ModuleType]) -> None:
+    suite = part("suite")
+
+    def groups(device: str, volume: Path | None) -> set[str]:
+        return {row.group for row in suite.rows(suite.Plan(device, 1, 3, False, False, volume))}
+
+    assert groups("cuda", Path("ct")) == {"step", "epoch", "predict", "volume", "wide"}
+    assert groups("cpu", None) == {"step", "epoch", "predict", "difference", "evaluate", "start"}
+
+
 def test_a_command_is_measured(part: Callable[[str], ModuleType]) -> None:
     holding = "held = bytearray(900 << 20); held[::4096] = held[::4096]; print(1)"
     ran = part("rounds").run([sys.executable, "-c", holding])

@@ -259,7 +259,7 @@ def test_bad_settings(call: Call, data: Path, tmp_path: Path) -> None:
         ("--set", "method.name=supervised"): "method",
         ("--config", "supervised", "--set", 'method.annotator=""'): "method.annotator",
         ("--resume",): "contains no run",
-        ("--resume", "--config", "demo"): "--config and --set do not apply with --resume",
+        ("--resume", "--config", "demo"): "--config, --set and --region do not apply with --resume",
     }
     for arguments, message in wrong.items():
         code, said = call("train", data, "--run", tmp_path / "run", "--cache", tmp_path / "cache", *arguments)
@@ -313,7 +313,7 @@ def test_bad_predictions(call: Call, data: Path, tmp_path: Path, weights: Path) 
     for arguments, message in (
         ((tmp_path / "nowhere",), "no such file or folder"),
         ((tmp_path / "empty",), "holds nothing readable"),
-        ((data / "images", "--threshold", "2"), "allowed: above 0 and up to 1"),
+        ((data / "images", "--threshold", "2"), "allowed: a number above 0 and up to 1"),
         ((data / "images", "--device", "gpu"), "allowed: auto, cpu"),
         ((), "Missing argument"),
     ):

@@ -72,9 +72,34 @@ def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path: Path, settings: Path, phanto
     assert (trained / "checkpoint.safetensors").is_file()
 
 
-def test_help_is_quick_and_loads_no_torch() -> None:
-    code = "import sys, lesionsplit.cli; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+def loaded(*arguments: object) -> set[str]:
+    """What a command has loaded when it ends."""
+    code = (
+        "import atexit, sys; atexit.register(lambda: print('LOADED', *sys.modules)); "
+        "from lesionsplit.cli import main; sys.argv[0] = 'lesionsplit'; main()"
+    )
+    words = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
+    return set(done.stdout.rpartition("LOADED ")[2].split())
+
+
+def test_help_loads_what_shows_it_and_nothing_else() -> None:
+    for words in (("--help",), ("predict", "--help"), ("train", "--help")):
+        names = loaded(*words)
+        assert {"click", "lesionsplit.cli.predict"} <= names
+        heavy = {"numpy", "scipy", "PIL", "onnxruntime", "torch", "pydicom", "nibabel", "rich", "msgspec", "jinja2"}
+        assert not names & {*heavy, "importlib.metadata", "lesionsplit.pipeline", "lesionsplit.settings"}
+
+
+def test_an_image_loads_nothing_of_volumes_or_of_training(phantom_folder: Path, tmp_path: Path) -> None:
+    names = loaded("predict", min(phantom_folder.rglob("*.png")), "-o", tmp_path / "found")
+    assert list((tmp_path / "found").glob("*_score.png"))
+    assert {"numpy", "onnxruntime"} <= names
+    volumes = {"pydicom", "nibabel", "highdicom", "SimpleITK", "gdcm", "jinja2", "requests"}
+    assert not names & {*volumes, "torch", "lightning_fabric", "matplotlib", "sklearn", "lesionsplit.pipeline.volumes"}
+
+
+def test_every_command_has_a_help() -> None:
     shown = run("--help")
     assert shown.returncode == 0
     for command in ("train", "evaluate", "predict", "lungs", "phantom"):

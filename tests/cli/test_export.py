@@ -36,15 +36,29 @@ def test_the_file_is_of_the_weights(exported: Path, weights: Path) -> None:
 
 
 def test_default_is_the_weights_in_the_package(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found: list[tuple[str, str, Path]] = []
+    found: list[tuple[str, str, Path, bool]] = []
 
-    def write(model: Model, sha: str, path: Path) -> float:
-        found.append((model.card.threshold_from, sha, path))
+    def write(model: Model, sha: str, path: Path, *, mirror: bool) -> float:
+        found.append((model.card.threshold_from, sha, path, mirror))
         return 0.0
 
     monkeypatch.setattr("lesionsplit.models.export.export", write)
     assert call("export", "default", "-o", tmp_path / "a.onnx")[0] == 0
-    assert found == [(Model.load().card.threshold_from, digest(), tmp_path / "a.onnx")]
+    assert call("export", "default", "-o", tmp_path / "b.onnx", "--no-mirror")[0] == 0
+    known = (Model.load().card.threshold_from, digest())
+    assert found == [(*known, tmp_path / "a.onnx", True), (*known, tmp_path / "b.onnx", False)]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"), [("lungs", "has no mirror average; leave it out"), ("tiny", "already; leave --no-mirror out")]
+)
+def test_no_mirror_where_there_is_none_is_one_line(
+    call: Call, weights: Path, tmp_path: Path, given: str, says: str
+) -> None:
+    code, said = call("export", weights if given == "tiny" else given, "-o", tmp_path / "a.onnx", "--no-mirror")
+    assert (code, said.count("\n")) == (2, 1)
+    assert says in said
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_wrong_name_is_one_line(call: Call, weights: Path, tmp_path: Path) -> None:

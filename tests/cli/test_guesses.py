@@ -22,8 +22,8 @@ from lesionsplit.cli.guesses import COMMANDS, OPTIONS
         ("predikt scan.nii.gz", "no command 'predikt'; did you mean lesionsplit predict?"),
         (
             "xyz",
-            "no command 'xyz'; commands: compare, completion, evaluate, export, info, lungs, phantom, predict, train, "
-            "train-lungs",
+            "no command 'xyz'; commands: compare, completion, evaluate, export, info, lungs, phantom, predict, "
+            "prepare, train, train-lungs",
         ),
         ("predict scan.nii.gz --gpu", "no option '--gpu'; use --device cuda"),
         ("predict scan.nii.gz --model m", "no option '--model'; use --weights"),

@@ -86,7 +86,8 @@ def test_raw_slices_go_through_lungs_first(predict: Call, tmp_path: Path, make: 
     [
         (("nowhere.nii",), "no such file or folder"),
         (("ct.nii.gz", "--lungs", "nowhere.nii.gz"), "no such file or folder"),
-        (("ct.nii.gz", "--threshold", "0"), "allowed: above 0 and up to 1"),
+        (("ct.nii.gz", "--threshold", "0"), "allowed: a number above 0 and up to 1, or specific, sensitive"),
+        (("ct.nii.gz", "--threshold", "0,5"), "threshold is 0,5; allowed: a number above 0 and up to 1, or specific"),
         (("ct.nii.gz", "--intensity", "grey"), "is not one of 'auto', 'hu', '8-bit'"),
         (("ct.nii.gz", "--write", "everything"), "is not one of"),
         (("ct.nii.gz", "--weights", "ct.nii.gz"), "is not a whole safetensors file"),

@@ -99,11 +99,11 @@ def test_a_stopped_run_says_how_it_is_continued(
         (("--resume",), "no data: give DATA, a folder with slices.csv or with normal/ and lesion/"),
         (
             ("data", "--resume", "--config", "demo"),
-            "--config and --set do not apply with --resume: a run keeps its settings, except --steps",
+            "--config, --set and --region do not apply with --resume: a run keeps its settings, except --steps",
         ),
         (
             ("data", "--resume", "--set", "seed=3"),
-            "--config and --set do not apply with --resume: a run keeps its settings, except --steps",
+            "--config, --set and --region do not apply with --resume: a run keeps its settings, except --steps",
         ),
         (
             ("data", "--steps", "3", "--set", "training.steps=4"),

@@ -64,7 +64,7 @@ def test_the_packages_own_comparisons_are_read(name: str, reference: str, fewest
         ),
         (
             'reference = "ours"\n[[entry]]\nname = "ours"\nuntrained = "closing"\n',
-            "entry 'ours': untrained is 'closing'; allowed: opening, smoothing",
+            "entry 'ours': untrained is 'closing'; allowed: deviation, opening, smoothing",
         ),
         (
             f'reference = "ours"\n{OURS}[[entry]]\nname = "b"\nreads = "c"\n',

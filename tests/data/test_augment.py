@@ -95,3 +95,18 @@ def test_grey_changes_leave_an_outline_as_it_is(blob: torch.Tensor) -> None:
     changed = apply(torch.cat([blob, blob], dim=1), **changes)
     assert torch.equal(changed[:, :1], apply(blob, **changes))
     assert torch.equal(changed[:, 1:], apply(blob, rotation=20.0))
+
+
+def test_with_a_region_there_is_no_black_rim() -> None:
+    """A whole image goes on as its mirror image; on the rim of a region grey is that of the part inside."""
+    changes = {**STILL, "rotation": 20.0, "shift": 0.2, "scale": 0.2}
+    whole = torch.cat([torch.full((8, 1, 40, 60), 0.5), torch.ones(8, 1, 40, 60)], dim=1)
+    settings = Augmentation(**changes)  # type: ignore[arg-type]
+    moved = settings.apply(whole, torch.Generator().manual_seed(0), 1, with_region=True)
+    torch.testing.assert_close(moved, whole)
+    part = whole.clone()
+    part[..., :13, :] = 0
+    moved = settings.apply(part, torch.Generator().manual_seed(0), 1, with_region=True)
+    inside = moved[:, 1] > 0.01
+    assert ((moved[:, 1] > 0.05) & (moved[:, 1] < 0.95)).sum() > 20
+    torch.testing.assert_close(moved[:, 0][inside], torch.full_like(moved[:, 0][inside], 0.5))

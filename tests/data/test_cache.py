@@ -273,7 +273,7 @@ def test_slices_of_one_grey_cannot_be_normalised(tmp_path: Path) -> None:
     table = data_set(tmp_path / "data")
     for row in table:
         Image.fromarray(np.minimum(np.array(Image.open(row.image)), 90)).save(row.image)
-    with pytest.raises(DataError, match="the lungs of all slices have one and the same grey"):
+    with pytest.raises(DataError, match="the regions of all images have one and the same grey"):
         prepare(table, PLACEMENT, folder=tmp_path / "cache")
     assert entries(tmp_path / "cache") == []
 

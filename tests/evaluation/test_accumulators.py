@@ -63,6 +63,8 @@ def test_a_slice_with_exactly_a_hundredth_of_its_lung_counts_as_lesion() -> None
     assert {name: one.value for name, one in accumulator.measured().slices.items()} == pytest.approx(
         {
             "false_positive_fraction": 0.05 / 4,
+            "normal_series_marked": 1 / 4,
+            "worst_normal_series": 4 / 100,
             "specificity": 2 / 4,
             "sensitivity": 2 / 3,
             "score_of_normal": 0.75 * 0.05 / 4,
@@ -207,3 +209,15 @@ def test_without_annotators_there_are_numbers_of_slices_alone() -> None:
     measured = accumulated(made, 0.3).measured()
     assert measured.against == {}
     assert measured.slices["auroc"].value == accumulated(some(), 0.3).measured().slices["auroc"].value
+
+
+def test_a_normal_series_is_marked_where_more_than_a_hundredth_of_its_lung_is() -> None:
+    accumulator = MethodAccumulator(0.5)
+    half = np.arange(100).reshape(10, 10) < 50
+    slices = [("s", 0, LUNGS), ("s", 2, LUNGS), ("t", 0, half), ("t", 2, LUNGS), ("u", 0, LUNGS), ("v", 1, LUNGS)]
+    for number, (series, pixels, lungs) in enumerate(slices):
+        accumulator.add(row(str(number), "normal", series), Scored(firing(pixels), lungs), {})
+    found = accumulator.measured().slices
+    assert found["normal_series_marked"].value == 1 / 4  # 2 of 200, 2 of 150, 0 of 100, 1 of 100
+    assert found["worst_normal_series"].value == pytest.approx(2 / 150)
+    assert found["worst_normal_series"].estimate().high == pytest.approx(2 / 150)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from lesionsplit.evaluation.baselines import BRIGHTEST, BROADLY, UNTRAINED, opening, smoothing
+from lesionsplit.evaluation.baselines import BRIGHTEST, BROADLY, UNTRAINED, deviation, opening, smoothing
 
 
 def lung() -> tuple[np.ndarray, np.ndarray]:
@@ -15,8 +15,8 @@ def lung() -> tuple[np.ndarray, np.ndarray]:
     return grey, lungs
 
 
-def test_both_have_the_name_that_tables_give_them() -> None:
-    assert {"opening": opening, "smoothing": smoothing} == UNTRAINED
+def test_each_has_the_name_that_tables_give_it() -> None:
+    assert {"opening": opening, "smoothing": smoothing, "deviation": deviation} == UNTRAINED
 
 
 @pytest.mark.parametrize("name", UNTRAINED)
@@ -128,3 +128,11 @@ def test_smoothing_hardly_sees_a_vessel_and_stays_in_the_lungs() -> None:
     assert score[21, 15] < 0.25
     assert score[42, 40] > 0.75
     assert (score[~lungs] == 0).all()
+
+
+def test_deviation_is_the_distance_from_the_median_of_the_image() -> None:
+    grey, region = np.full((64, 64), 0.4, dtype=np.float32), np.ones((64, 64), dtype=bool)
+    grey[20:40, 20:40] = 0.1
+    score = deviation(grey, region)
+    assert score[30, 30] == pytest.approx(0.3, abs=0.01)
+    assert score[0, 0] == pytest.approx(0.0, abs=0.01)

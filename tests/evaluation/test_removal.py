@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from lesionsplit.evaluation.removal import LEVELS, Pool, RemovalAccumulator, removed_share, removed_share_of_dense
 
@@ -62,6 +63,31 @@ def test_what_is_near_an_outline_is_not_elsewhere() -> None:
         shares.append(found["changed_elsewhere"].value)
     assert shares[0] == 0
     assert shares[1] == pytest.approx(0.1 / 148 / image[0, 108:].std(), rel=1e-4)
+
+
+def test_texture_is_that_of_healed_lesions_beside_that_of_spared_lung() -> None:
+    """In fine noise on a slope; lesions of fewer than 100 pixels do not count."""
+    rng = np.random.default_rng(2)
+    image = (0.3 + 0.02 * rng.standard_normal((64, 256))).astype(np.float32)
+    healthy = image.copy()
+    lesion = np.zeros_like(image, dtype=bool)
+    lesion[20:40, 20:60] = True
+    healthy[lesion] = 0.3 + 0.5 * (image[lesion] - 0.3)
+    healthy += np.linspace(0, 0.2, 256, dtype=np.float32)
+    lungs = np.ones_like(lesion)
+    counted = RemovalAccumulator()
+    counted.add("s", image, healthy, lungs, [lesion, lesion])
+    small = np.zeros_like(lesion)
+    small[0, :99] = True
+    counted.add("t", image, healthy * 0.5, lungs, [small, small])
+    found = counted.summarise()
+    assert found is not None
+    away = lungs & (ndimage.distance_transform_edt(~lesion) > 8)
+    assert found["texture"].value == pytest.approx(healthy[lesion].std() / healthy[away].std(), rel=1e-5)
+    fine = healthy - ndimage.gaussian_filter(healthy, 1.5)  # the lungs are the whole frame: only its border differs
+    expected = fine[lesion].std() / fine[away].std()
+    assert found["fine_texture"].value == pytest.approx(expected, rel=0.02)
+    assert expected == pytest.approx(0.5, abs=0.05)
 
 
 def test_dense_is_the_third_with_most_added() -> None:

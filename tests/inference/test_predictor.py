@@ -10,13 +10,17 @@ import torch
 from scipy import ndimage
 
 from lesionsplit.data.lung_slice import LungSlice, read_slice
+from lesionsplit.data.normalise import Normalisation
+from lesionsplit.data.placement import PlacementSettings
 from lesionsplit.data.table import Table
 from lesionsplit.errors import DataError, SettingsError
-from lesionsplit.images import as_float
+from lesionsplit.images import Float, as_float
 from lesionsplit.inference.predictor import SeriesSlice, SlicePredictor
 from lesionsplit.methods.distilled import DistilledSettings
 from lesionsplit.methods.synthesis import Calibration, SynthesisSettings
+from lesionsplit.models.card import NamedThreshold
 from lesionsplit.models.device import choose_device
+from lesionsplit.models.engine import EngineOutput
 from lesionsplit.models.model import Model, ModelCard
 from lesionsplit.models.torch_engine import TorchEngine
 from lesionsplit.networks.denoiser import DenoiserSettings
@@ -58,6 +62,32 @@ def test_what_comes_out_lies_on_what_went_in(predictor: SlicePredictor, slices: 
     assert np.array_equal(one.mask, lesion_mask(one.score, 0.2))
     assert one.lesion_fraction == lesion_fraction(one.mask, lungs)
     assert one.slice_score == slice_score(one.score, lungs)
+
+
+@pytest.mark.parametrize(("taken_off", "left"), [(1.2, -0.2), (0.5, 0.5), (0.0, 1.0)])
+def test_what_is_too_bright_to_see_is_taken_off_like_what_is_seen(
+    card: ModelCard, taken_off: float, left: float
+) -> None:
+    """A block at full scale in lungs at the mean; the network sees no more than three deviations above that."""
+    placement = PlacementSettings(kind="frame", rows=64, columns=64)
+    card = msgspec.structs.replace(card, placement=placement, normalisation=Normalisation(mean=0.4, std=0.1))
+
+    class Engine:
+        name, parameters = "fixed", 0
+
+        def infer(self, canvases: Float) -> EngineOutput:
+            healthy = np.where(canvases[:, 0] > 0.99, canvases[:, 0] - np.float32(taken_off), canvases[:, 0])
+            return EngineOutput(np.zeros_like(healthy), healthy, None)
+
+    engine = Engine()
+    engine.card = card.for_prediction()  # type: ignore[attr-defined]
+    image = np.full((64, 64), round(0.4 * 0xFFFF), np.uint16)
+    image[20:40, 20:40] = 0xFFFF
+    lungs = np.ones(image.shape, bool)
+    (one,) = SlicePredictor(engine).predict_stream([LungSlice(image, lungs)])  # type: ignore[arg-type]
+    seen, unseen = 0.4 + 0.3 * left, 0.3 * (1 - min(taken_off, 1))
+    assert one.healthy[30, 30] / 0xFFFF == pytest.approx(seen + unseen, abs=1e-3)
+    assert np.array_equal(one.healthy[:10], image[:10])
 
 
 def test_a_network_that_changes_nothing_gives_the_slice_back(card: ModelCard, slices: list[LungSlice]) -> None:
@@ -190,10 +220,23 @@ def test_arrays_of_another_kind_are_named(
         predictor.predict(image, lungs)
 
 
-@pytest.mark.parametrize("threshold", [0.0, -1.0, 1.5])
-def test_a_threshold_out_of_range_is_named(card: ModelCard, threshold: float) -> None:
-    with pytest.raises(SettingsError, match=r"allowed: above 0 and up to 1"):
+@pytest.mark.parametrize("threshold", [0.0, -1.0, 1.5, float("nan"), "specific"])
+def test_a_threshold_out_of_range_is_named(card: ModelCard, threshold: float | str) -> None:
+    words = rf"threshold is {threshold}; allowed: a number above 0 and up to 1; these weights name none"
+    with pytest.raises(SettingsError, match=words):
         SlicePredictor(TorchEngine(make_model(card, silent=True)), threshold=threshold)
+
+
+def test_a_threshold_by_its_name(card: ModelCard) -> None:
+    named = {"specific": NamedThreshold(value=0.75, promise="little is marked")}
+    engine = TorchEngine(make_model(msgspec.structs.replace(card, thresholds=named), silent=True))
+    predictor = SlicePredictor(engine, threshold="specific")
+    assert predictor.threshold == 0.75
+    assert predictor.threshold_from == "specific: little is marked"
+    assert SlicePredictor(engine).threshold == card.threshold
+    assert SlicePredictor(engine, threshold=0.75).threshold_from == "as given"
+    with pytest.raises(SettingsError, match=r"threshold is exact; allowed: a number above 0 and up to 1, or specific$"):
+        SlicePredictor(engine, threshold="exact")
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "cpu:x", ""])

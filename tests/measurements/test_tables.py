@@ -30,7 +30,7 @@ def measures(make_findings: Callable[..., DecomposedVolume]) -> Measurements:
 
 def test_every_number_has_one_definition() -> None:
     assert [one.key for one in REGION] == [name for name in Region.__struct_fields__ if name != "name"]
-    apart = {"name", "regions", "lesions", "profile", "settings", "notes"}
+    apart = {"name", "regions", "lesions", "left_out", "profile", "settings", "notes"}
     assert [one.key for one in CASE] == [name for name in Measurements.__struct_fields__ if name not in apart]
     assert [one.key for one in LESION] == list(Lesion.__struct_fields__)
     units = {"ml": "mL", "percent": "%", "hu": "HU", "g": "g", "mm": "mm"}

@@ -11,6 +11,8 @@ from lightning_fabric import Fabric
 from scipy import ndimage
 
 from lesionsplit.data.sampling import Batch, TeacherOutputs
+from lesionsplit.domains.base import Domain
+from lesionsplit.domains.lungs import LUNGS
 from lesionsplit.errors import DataError, SettingsError
 from lesionsplit.losses import Terms
 from lesionsplit.methods import distilled
@@ -19,10 +21,10 @@ from lesionsplit.methods.distilled import (
     DistilledSettings,
     SyntheticLesionSettings,
     decompose,
-    lesion_contrast,
     objective,
     synthetic_targets,
 )
+from lesionsplit.methods.healing import HealingSettings, healing_target
 from lesionsplit.networks.denoiser import DenoiserSettings
 from lesionsplit.networks.lesion_unet import LesionOutput
 from lesionsplit.settings import from_table
@@ -76,7 +78,7 @@ def test_the_step_is_that_of_a_plain_implementation() -> None:
     terms = made.step(data, 0)
     assert set(terms) == {"chance", "lesion"}
     assert not any(term.requires_grad for term in terms.values())
-    logit, added = decompose(twin.network, torch.cat([data.normal, data.lesion]))
+    ((logit, added),) = decompose(twin.network, torch.cat([data.normal, data.lesion]))
     chance = torch.cat([torch.zeros(2, 1, 16, 16), data.teacher_outputs.targets])
     drawn = torch.cat([torch.zeros(2, 1, 16, 16), 0.3 * data.teacher_outputs.targets])
     loss = F.binary_cross_entropy_with_logits(logit[:, :, 1:], chance[:, :, 1:])
@@ -92,7 +94,7 @@ def test_the_step_is_that_of_a_plain_implementation() -> None:
 def test_the_scores_odds_are_those_of_the_chance_made_steeper_up_to_one_pixel_beyond_the_lungs() -> None:
     made, images = method(), batch().lesion
     reading = SETTINGS.infer(made.network, images)
-    here, there = decompose(made.network, images), decompose(made.network, images.flip(3))
+    (here,), (there,) = decompose(made.network, images), decompose(made.network, images.flip(3))
     assert (reading.score[:, :, 0] == 0).all()
     chance = ((here.logit + there.logit.flip(3)) / 2).sigmoid()
     odds = SETTINGS.score_odds * (chance / (1 - chance)) ** SETTINGS.logit_scale
@@ -138,9 +140,11 @@ def test_drawn_lesions_are_taught_with_what_was_drawn(
     """The first half of what the objective gets is the drawn one, the second the teachers'."""
     asked: list[tuple[torch.Tensor, torch.Tensor]] = []
 
-    def remember(parts: LesionOutput, chance: torch.Tensor, added: torch.Tensor, lungs: torch.Tensor) -> Terms:
+    def remember(
+        parts: LesionOutput, chance: torch.Tensor, added: torch.Tensor, lungs: torch.Tensor, domain: Domain
+    ) -> Terms:
         asked.append((chance, added))
-        return objective(parts, chance, added, lungs)
+        return objective(parts, chance, added, lungs, domain)
 
     monkeypatch.setattr(distilled, "objective", remember)
     drawing = SyntheticLesionSettings(lesions=LesionSettings(slice_fraction=1.0, radius=4.0))
@@ -152,7 +156,7 @@ def test_drawn_lesions_are_taught_with_what_was_drawn(
     assert chance[:2].max() > 0.1
     assert (added[:2][chance[:2] > 0.1] > 0).all()
     assert torch.equal(chance[2:], data.teacher_outputs.targets)
-    more = lesion_contrast(data.lesion, data.teacher_outputs.targets, data.teacher_outputs.healthy)
+    more = LUNGS.full_lesion(data.lesion, data.teacher_outputs.targets, data.teacher_outputs.healthy)
     less = data.lesion - data.teacher_outputs.healthy
     torch.testing.assert_close(added[2:], more if full_lesion_removal else less)
     assert (more - less).max() > 0.1
@@ -167,15 +171,67 @@ def test_what_stands_out_is_taken_off_where_teachers_are_sure() -> None:
     sure = torch.zeros_like(images)
     sure[:, :, 10:30, 10:30] = 0.8
     close = 0.002  # parenchyma is mixed with a little of what is usual: `parenchyma_grey`
-    inside = lesion_contrast(images, sure, healthy)[:, :, 16:24, 16:24]  # away from its edge, smoothed over 1.5 pixels
+    inside = LUNGS.full_lesion(images, sure, healthy)[
+        :, :, 16:24, 16:24
+    ]  # away from its edge, smoothed over 1.5 pixels
     torch.testing.assert_close(inside, torch.full_like(inside, 0.4), rtol=0, atol=close)
-    half = lesion_contrast(images, sure * 0.25 / 0.8, healthy)[:, :, 16:24, 16:24]
+    half = LUNGS.full_lesion(images, sure * 0.25 / 0.8, healthy)[:, :, 16:24, 16:24]
     torch.testing.assert_close(half, torch.full_like(half, 0.25), rtol=0, atol=close)
-    assert lesion_contrast(images, sure, healthy)[:, :, :, 34:].abs().max() < 1e-6
-    none = lesion_contrast(images, torch.zeros_like(sure), healthy)
+    assert LUNGS.full_lesion(images, sure, healthy)[:, :, :, 34:].abs().max() < 1e-6
+    none = LUNGS.full_lesion(images, torch.zeros_like(sure), healthy)
     torch.testing.assert_close(none, images - healthy)
-    more = lesion_contrast(images, sure, healthy - 0.6)[:, :, 16:24, 16:24]  # teachers may take off more
+    more = LUNGS.full_lesion(images, sure, healthy - 0.6)[:, :, 16:24, 16:24]  # teachers may take off more
     torch.testing.assert_close(more, torch.full_like(more, 0.7))
+
+
+def test_healthy_versions_are_learnt_apart_from_the_score() -> None:
+    """With a branch, the step of everything else is the same to the bit, and healthy versions are the branch's."""
+    healing = msgspec.structs.replace(SETTINGS, healing=HealingSettings())
+    without, made, data = method(), method(healing), batch()
+    made.network.load_state_dict({**made.network.state_dict(), **without.network.state_dict()})
+    torch.manual_seed(1)
+    without.step(data, 0)
+    torch.manual_seed(1)
+    terms = made.step(data, 0)
+    assert set(terms) == {"chance", "lesion", "healing"}
+    own, plain = made.network.state_dict(), without.network.state_dict()
+    for name, weight in plain.items():
+        torch.testing.assert_close(own[name], weight)
+    with torch.no_grad():
+        made.network.branch_head.bias.fill_(0.25)
+    found, before = healing.infer(made.network, data.lesion), SETTINGS.infer(without.network, data.lesion)
+    torch.testing.assert_close(found.score, before.score)
+    (_, here), (_, there) = decompose(made.network, data.lesion), decompose(made.network, data.lesion.flip(3))
+    torch.testing.assert_close(found.healthy, data.lesion - ((here.added + there.added.flip(3)) / 2).clip(min=0))
+    assert not torch.equal(found.healthy, before.healthy)
+
+
+def test_the_target_of_the_branch_is_what_was_drawn_and_what_the_chance_of_the_network_takes_off() -> None:
+    healing = msgspec.structs.replace(
+        SETTINGS,
+        healing=HealingSettings(),
+        synthetic_lesions=SyntheticLesionSettings(lesions=LesionSettings(slice_fraction=1.0, radius=4.0)),
+    )
+    made, data = method(healing), batch()
+    with torch.no_grad():
+        made.network.head.bias[:4] = 2.0  # m is near 0.9 everywhere
+    torch.manual_seed(1)
+    term = made.step(data, 0)["healing"]
+    torch.manual_seed(1)
+    drawn = LUNGS.draw(data.normal, data.images, healing.synthetic_lesions)
+    added = torch.cat(
+        [
+            drawn.images - drawn.healthy,
+            healing_target(data.lesion, torch.full_like(data.lesion, 0.9), HealingSettings()),
+        ]
+    )
+    lungs = lungs_of(torch.cat([drawn.images, data.lesion]))
+    assert term.item() == pytest.approx((added.abs() * lungs).sum().item() / lungs.sum().item(), rel=0.02)
+
+
+def test_two_ways_to_take_more_off_are_refused() -> None:
+    with pytest.raises(SettingsError, match=r"^method.full_lesion_removal: has no effect on healthy versions with "):
+        DistilledSettings(full_lesion_removal=True, healing=HealingSettings())
 
 
 def test_untrained_it_finds_next_to_nothing() -> None:

@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 from sklearn.metrics import log_loss
 
 from lesionsplit.data.sampling import Batch
+from lesionsplit.domains.lungs import LUNGS
 from lesionsplit.methods.base import bare
 from lesionsplit.methods.synthesis import (
     Calibration,
@@ -139,8 +140,8 @@ def test_the_reading_adds_up() -> None:
     torch.nn.init.normal_(network.decoder.head.weight)
     images = slices()
     reading = SMALL.infer(network, images)
-    parts = network.with_mirror(images)
-    torch.testing.assert_close(reading.healthy + parts.lesion, images)
+    parts = network.with_mirror(images, LUNGS.lesion_part)
+    torch.testing.assert_close(reading.healthy + parts.added, images)
     assert torch.equal(reading.score, score(parts.logit, images, SMALL.calibration))
 
 

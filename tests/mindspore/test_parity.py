@@ -6,15 +6,17 @@ lung-masked slices, by more than these tests allow.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import pytest
 import torch
 from lightning_fabric import Fabric
 from tests.mindspore.conftest import Draw, method
+from torch import nn
 
 from lesionsplit.data.sampling import Batch
-from lesionsplit.losses import Terms
+from lesionsplit.losses import Terms, weighted_sum
 from lesionsplit.methods.decomposition import DecompositionMethod as TorchMethod
 from lesionsplit.methods.decomposition import DecompositionSettings, critic_inputs, heat_map, objective
 from lesionsplit.networks.decomposition import Decomposition
@@ -46,12 +48,16 @@ CASES = {
 
 @dataclass
 class Pair:
-    """A method in both frameworks after some steps; the terms and the optimisers' first moments of the first."""
+    """A method in both frameworks after some steps; of the first, the terms and the optimisers' first moments.
+
+    ``exact``: those of the network in PyTorch with float64.
+    """
 
     torch: TorchMethod
     ours: twin.DecompositionMethod
     terms: tuple[Terms, Terms]
     moments: dict[str, tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]]
+    exact: dict[str, torch.Tensor]
     averages: tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]
 
 
@@ -62,6 +68,7 @@ def trained(request: pytest.FixtureRequest, draw: Draw) -> Pair:
     pair = start(settings)
     average = running_average(pair.torch, 0.9)  # type: ignore[arg-type]
     own_average = RunningAverage(pair.ours.network, 0.9, settings.build_network)
+    before = copy.deepcopy(pair.torch.network).double()
     for number in range(STEPS):
         terms = both_step(pair, draw(number), number)
         average.update_parameters(pair.torch.network)
@@ -69,6 +76,7 @@ def trained(request: pytest.FixtureRequest, draw: Draw) -> Pair:
         if number == 0:
             pair.terms = terms
             pair.moments = {name: first_moments(pair, name) for name in ("network", "critic")}
+            pair.exact = exact_moments(before, pair.torch, draw(0))
     pair.averages = average.state_dict(), own_average.state_dict()
     return pair
 
@@ -78,7 +86,7 @@ def start(settings: DecompositionSettings) -> Pair:
     method = settings.build()
     ours = twin.DecompositionMethod(settings, method)
     method.fabric = Fabric(accelerator="cpu", devices=1)  # without `setup`, which makes it channels_last
-    return Pair(method, ours, ({}, {}), {}, ({}, {}))
+    return Pair(method, ours, ({}, {}), {}, {}, ({}, {}))
 
 
 def both_step(pair: Pair, batch: Batch, number: int) -> tuple[Terms, Terms]:
@@ -112,9 +120,29 @@ def test_terms_of_the_losses_are_equal(trained: Pair) -> None:
 
 
 def test_gradients_are_equal(trained: Pair) -> None:
-    for theirs, ours in trained.moments.values():
+    """Where PyTorch's own float32 is off, as by the sign of a feature that is 0 but for rounding, float64 counts."""
+    for owner, (theirs, ours) in trained.moments.items():
         for name, gradient in theirs.items():
-            assert (ours[name] - gradient).norm() <= 1e-4 * gradient.norm(), name
+            equal = near(ours[name], gradient, 1e-4)
+            if owner == "network" and not near(gradient, trained.exact[name], 5e-5):
+                equal = near(ours[name], trained.exact[name], 1e-4)
+            assert equal, name
+
+
+def near(one: torch.Tensor, other: torch.Tensor, tolerance: float) -> bool:
+    return bool((one - other).norm() <= tolerance * other.norm())
+
+
+def exact_moments(network: nn.Module, method: TorchMethod, batch: Batch) -> dict[str, torch.Tensor]:
+    """Adam's first moments of the network in float64; the critic is that after its own step."""
+    settings = method.settings.objective
+    critic = copy.deepcopy(method.critic).double()
+    batch = Batch(batch.normal.double(), batch.lesion.double())
+    parts = network(batch.images)
+    normal, lesion = map(Decomposition._make, zip(*(part.chunk(2) for part in parts), strict=True))
+    terms = objective(batch, normal, lesion, critic, settings)
+    weighted_sum(terms, {name: getattr(settings, name) for name in terms}).backward()
+    return {name: 0.1 * parameter.grad for name, parameter in network.named_parameters()}  # type: ignore[operator]
 
 
 def test_weights_and_statistics_are_equal_after_some_steps(trained: Pair) -> None:
@@ -230,8 +258,10 @@ def test_the_critic_learns_alone_in_its_warm_up(draw: Draw) -> None:
     before = pair.ours.state()["network"].state_dict()
     theirs, ours = both_step(pair, draw(0), 0)
     assert list(ours) == list(theirs) == ["critic", "penalty"]
+    for name in theirs:
+        assert ours[name].item() == pytest.approx(theirs[name].item(), rel=1e-5, abs=1e-5), name
     after, expected = pair.ours.state()["network"].state_dict(), pair.torch.network.state_dict()
     for name, weight in before.items():
         changed = not torch.equal(after[name], weight)
         assert changed == ("running" in name or "num_batches" in name), name
-        torch.testing.assert_close(after[name], expected[name], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(after[name], expected[name], rtol=1e-5, atol=1e-6)

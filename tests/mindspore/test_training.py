@@ -61,7 +61,9 @@ def test_a_run_folder_holds_all_of_it(runs: dict[str, Run], tiny: RunSettings) -
 
 
 def test_both_frameworks_measure_and_learn_the_same(runs: dict[str, Run]) -> None:
-    rows = {name: list(csv.DictReader((run.folder / "metrics.csv").open())) for name, run in runs.items()}
+    rows = {
+        name: list(csv.DictReader((run.folder / "metrics.csv").read_text().splitlines())) for name, run in runs.items()
+    }
     assert len(rows["mindspore"]) == len(rows["torch"]) == 4
     for ours, theirs in zip(rows["mindspore"], rows["torch"], strict=True):
         assert list(ours) == list(theirs)

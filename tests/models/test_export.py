@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 import numpy as np
+import onnx
 import pytest
 import torch
+from msgspec.structs import replace
 
 from lesionsplit import atomic, disk
 from lesionsplit.data.lung_slice import LungSlice
@@ -34,13 +35,48 @@ def test_our_own_methods(name: str, card: ModelCard, tmp_path: Path, slices: lis
     network = METHODS[name].build_network()
     for weight in network.parameters():
         weight.data += 0.1 * torch.randn_like(weight)
-    model, path = Model(msgspec.structs.replace(card, method=METHODS[name]), network), tmp_path / "own.onnx"
+    model, path = Model(replace(card, method=METHODS[name]), network), tmp_path / "own.onnx"
     export(model, "0" * 64, path)
     images = canvases(slices, card)[:3]
     found, expected = OnnxEngine(path).infer(images), TorchEngine(model, "cpu").infer(images)
     assert expected.score.max() > 0.01, "a test of nothing"
     np.testing.assert_allclose(found.score, expected.score, atol=1e-4, rtol=0)
     np.testing.assert_allclose(found.healthy, expected.healthy, atol=1e-4, rtol=0)
+
+
+def test_without_mirror_the_file_is_what_pytorch_computes_in_one_pass(
+    card: ModelCard, tmp_path: Path, slices: list[LungSlice]
+) -> None:
+    torch.manual_seed(3)
+    method = METHODS["distilled"]
+    network = method.build_network()
+    for weight in network.parameters():
+        weight.data += 0.1 * torch.randn_like(weight)
+    model = Model(replace(card, method=method), network)
+    convolutions = {}
+    for mirror in (True, False):
+        path = tmp_path / f"{mirror}.onnx"
+        export(model, "0" * 64, path, mirror=mirror)
+        convolutions[mirror] = sum(node.op_type == "Conv" for node in onnx.load(path).graph.node)
+    once = sum(isinstance(module, torch.nn.Conv2d) for module in network.modules())
+    assert convolutions[True] - convolutions[False] >= once > 0, "less is left out than one pass of the network"
+    engine, alone = OnnxEngine(path), Model(replace(card, method=replace(method, mirror_average=False)), network)
+    images = canvases(slices, card)[:3]
+    expected, both = (TorchEngine(one, "cpu").infer(images).score for one in (alone, model))
+    assert np.abs(expected - both).max() > 1e-3, "a test of nothing"
+    np.testing.assert_allclose(engine.infer(images).score, expected, atol=1e-4, rtol=0)
+    assert engine.card == alone.card.for_prediction()
+    assert engine.card.method.settings["mirror_average"] is False
+    assert engine.export_card.mirror_left_out
+    assert model.card.method.mirror_average, "the given model has changed"
+
+
+def test_without_mirror_needs_a_method_with_one(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        SettingsError, match=r"^method 'decomposition' .* predicts without mirror images already; leave"
+    ):
+        export(Model.load(weights), "", tmp_path / "a.onnx", mirror=False)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_phantom_is_on_the_canvas_of_the_card(card: ModelCard) -> None:
@@ -84,7 +120,7 @@ def test_a_file_that_differs_from_torch_is_not_written(
 
 def test_a_method_that_a_graph_cannot_express_is_refused(card: ModelCard, tmp_path: Path) -> None:
     method = DiffusionSettings(network=DenoiserSettings(channels=(4, 6), embedding=8))
-    model = Model(msgspec.structs.replace(card, method=method), method.build_network())
+    model = Model(replace(card, method=method), method.build_network())
     with pytest.raises(WeightsError, match=r"method 'diffusion' cannot be exported \(.*; predict with --engine torch"):
         export(model, "", tmp_path / "a.onnx")
     assert not list(tmp_path.iterdir())

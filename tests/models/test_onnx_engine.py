@@ -45,6 +45,7 @@ def test_the_file_describes_itself(exported: Path, weights: Path) -> None:
         "weights": digest(weights),
         "parameters": sum(one.numel() for one in model.network.parameters()),
         "made_with": {name: version(name) for name in packages},
+        "mirror_left_out": False,
     }
     engine = OnnxEngine(exported)
     assert engine.card == model.card.for_prediction()

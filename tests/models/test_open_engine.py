@@ -7,17 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 
 from lesionsplit.data.lung_slice import LungSlice
 from lesionsplit.errors import DataError, SettingsError, WeightsError
+from lesionsplit.methods.synthesis import SynthesisSettings
 from lesionsplit.models import export as exporting
 from lesionsplit.models import open_engine as module
 from lesionsplit.models.card import digest
-from lesionsplit.models.export import canvases, phantom_canvases
-from lesionsplit.models.model import Model
+from lesionsplit.models.export import canvases, export, phantom_canvases
+from lesionsplit.models.model import Model, ModelCard
 from lesionsplit.models.onnx_engine import OnnxEngine
 from lesionsplit.models.open_engine import open_engine
 from lesionsplit.models.torch_engine import TorchEngine
+from lesionsplit.networks.lesion_unet import LesionUNetSettings
 
 
 def test_onnx_runtime_runs_the_weights_in_the_package() -> None:
@@ -66,6 +69,18 @@ def test_onnx_runtime_runs_weights_with_their_own_export_beside_them(
     assert isinstance(open_engine(mine), TorchEngine)
     (tmp_path / "mine.onnx").write_bytes(b"damaged")
     assert isinstance(open_engine(mine), TorchEngine)
+
+
+def test_a_file_without_mirror_images_does_not_stand_in_for_the_weights_beside_it(
+    card: ModelCard, tmp_path: Path
+) -> None:
+    method = SynthesisSettings(network=LesionUNetSettings(channels=(4, 6), openings=()))
+    model, path = Model(replace(card, method=method), method.build_network()), tmp_path / "mine.safetensors"
+    model.save(path)
+    for mirror, engine in ((False, TorchEngine), (True, OnnxEngine)):
+        export(model, digest(path), tmp_path / "mine.onnx", mirror=mirror)
+        assert isinstance(open_engine(path), engine)
+        assert isinstance(open_engine(tmp_path / "mine.onnx"), OnnxEngine)
 
 
 def test_a_gpu_is_used_by_what_can_use_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ from lesionsplit.runtime import Runtime
 SMALL = (48, 40, 6)
 SPACING = (8.0, 8.0, 20.0)
 FAST = PredictOptions(lung_method="thresholds", write=("lesion", "numbers"))
-ALL = PredictOptions(lung_method="thresholds")
+ALL = PredictOptions(lung_method="thresholds", write=("all",))
 
 Change = Callable[[Path], object]
 
@@ -183,7 +183,7 @@ def test_slices_that_vanish_or_break_the_network(
 def test_an_image_that_cannot_be_written_is_the_only_one_missing(
     predictor: Predictor, said: list[str], tmp_path: Path, phantom_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise ValueError("no such colour")
 
     path = phantom_folder / "images" / "lesion_1.png"

@@ -234,12 +234,22 @@ def test_without_normal_slices_lesion_slices_are_measured_as_ever(lesions_only: 
 def test_without_normal_slices_what_needs_them_is_a_dash(lesions_only: Path) -> None:
     ours, openings = (json.loads((lesions_only / "metrics.json").read_text())["slices"][m] for m in METHODS)
     missing = {"value": None, "low": None, "high": None}
-    for name in ("false_positive_fraction", "score_of_normal", "specificity", "auroc"):
+    for name in (
+        "false_positive_fraction",
+        "normal_series_marked",
+        "worst_normal_series",
+        "score_of_normal",
+        "specificity",
+        "auroc",
+    ):
         assert ours[name] == openings[name] == missing
     assert ours["sensitivity"]["value"] is not None
     assert openings["sensitivity"] == missing
     text = (lesions_only / "metrics.md").read_text()
-    assert "Not measured on this data: false positive fraction of normal lung, mean score, normal slices" in text
+    assert (
+        "Not measured on this data: false positive fraction of normal lung, normal series with more than 1 % of lung "
+        "marked, the worst normal series, mean score, normal slices"
+    ) in text
     assert rows_of(text, "### Against annotator a")["opening"][5] == "-"  # Dice, stored threshold
     assert {path.name for path in lesions_only.iterdir()} >= {
         "dice.png",

@@ -99,13 +99,13 @@ def test_another_slice_of_an_older_time_in_its_place_is_seen(tmp_path: Path, oth
 def test_another_lung_mask_of_an_older_time_is_seen(tmp_path: Path) -> None:
     (path,) = slices(tmp_path / "in", "one")
     (mask,) = slices(tmp_path / "lungs", "one_lungs")
-    table = PredictionTable(tmp_path / "out", mask.parent)
+    table = PredictionTable(tmp_path / "out", lambda _: mask)
     table.begin(MADE, [path], overwrite=False)
     add(table, path)
     assert table.has(path)
     mask.write_text("another mask")
     os.utime(mask, ns=(1, 1))
-    table = PredictionTable(tmp_path / "out", mask.parent)
+    table = PredictionTable(tmp_path / "out", lambda _: mask)
     table.begin(MADE, [path], overwrite=False)
     assert not table.has(path)
 

@@ -14,6 +14,7 @@ from typing import Any
 import highdicom as hd
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 
 from lesionsplit.errors import DataError
@@ -75,7 +76,7 @@ def test_every_format_gives_the_same_mask_and_numbers(
 
 
 def test_all_files_are_written_and_agree(tmp_path: Path, series: Path) -> None:
-    settings = PredictOptions(lung_method="thresholds")
+    settings = PredictOptions(lung_method="thresholds", write=("all",))
     run([series], tmp_path / "out", settings)
     folder = tmp_path / "out" / "series"
     assert {path.name for path in folder.iterdir()} == {*FILES.values(), "report.csv", "manifest.json"}
@@ -94,6 +95,88 @@ def test_all_files_are_written_and_agree(tmp_path: Path, series: Path) -> None:
     assert manifest["engine"] == f"onnxruntime {version('onnxruntime')} on cpu"
     assert set(manifest["seconds"]) == {"reading", "lungs", "lesions", "numbers", "writing"}
     assert "series" in (folder / "report.html").read_text()
+
+
+def test_a_parametric_map_is_written_only_if_asked_for(tmp_path: Path, series: Path) -> None:
+    run([series], tmp_path / "out", PredictOptions(lung_method="thresholds"))
+    folder = tmp_path / "out" / "series"
+    assert {FILES[kind] for kind in FILES if not (folder / FILES[kind]).exists()} == {"score.dcm"}
+    assert json.loads((folder / "manifest.json").read_text())["settings"]["outputs"] == [
+        kind for kind in FILES if kind != "map"
+    ]
+    result = Predictor.load().predict(series, lung_method="thresholds")
+    result.save(tmp_path / "saved")
+    assert not (tmp_path / "saved" / "score.dcm").exists()
+    result.save(tmp_path / "saved", write=["map"])
+    assert (tmp_path / "saved" / "score.dcm").exists()
+
+
+def uids(folder: Path) -> dict[str, tuple[str, str, str]]:
+    """Of the DICOM objects: series, object, and a tracking UID, where there is one."""
+    found = {}
+    for name in ("segmentation.dcm", "report.dcm"):
+        one = pydicom.dcmread(folder / name)
+        tracking = [str(part.TrackingUID) for part in one.get("SegmentSequence", [])]
+        found[name] = (one.SeriesInstanceUID, one.SOPInstanceUID, *tracking[:1])
+    return found
+
+
+def test_the_same_result_has_the_same_uids_and_another_has_others(tmp_path: Path, series: Path) -> None:
+    options = PredictOptions(lung_method="thresholds", write=("seg", "sr"))
+    for name, changed, more in (
+        ("one", options, {}),
+        ("two", options, {}),
+        ("threshold", options, {"threshold": 0.9}),
+        ("frames", replace(options, omit_empty_frames=True), {}),
+        ("masked", replace(options, pseudonyms=Pseudonyms()), {}),
+        ("masked-again", replace(options, pseudonyms=Pseudonyms()), {}),
+    ):
+        run([series], tmp_path / name, changed, **more)
+    found = {
+        folder.name: uids(next(folder.glob("*/segmentation.dcm")).parent)
+        for folder in tmp_path.iterdir()
+        if folder.is_dir() and folder != series and any(folder.glob("*/segmentation.dcm"))
+    }
+    assert found.pop("two") == found["one"]
+    assert len(found) == 5
+    everything = [uid for one in found.values() for each in one.values() for uid in each]
+    assert len(everything) == len(set(everything))
+
+
+def test_the_page_says_whose_it_is(tmp_path: Path, make: ModuleType) -> None:
+    stated = {
+        "PatientName": "Quixano^Dulcinea",
+        "PatientID": "P-4711-X",
+        "AccessionNumber": "ACC-9",
+        "StudyDate": "20200401",
+    }
+    make.make_series(tmp_path / "in", SMALL, spacing=SPACING, **stated)
+    run([tmp_path / "in"], tmp_path / "out", PredictOptions(lung_method="thresholds", write=("page",)))
+    page = (tmp_path / "out" / "in" / "report.html").read_text()
+    first = pydicom.dcmread(min((tmp_path / "in").iterdir()))
+    assert "Quixano, Dulcinea · P-4711-X" in page
+    assert f"20200401 · ACC-9 · {first.StudyInstanceUID}" in page
+    assert str(first.SeriesInstanceUID) in page
+
+
+def test_all_files_of_a_volume_that_is_no_dicom_are_those_that_apply(tmp_path: Path, make: ModuleType) -> None:
+    make.make_nifti(tmp_path / "ct.nii", make.chest(SMALL).hu, affine=make.affine_of(SPACING))
+    run([tmp_path / "ct.nii"], tmp_path / "out", PredictOptions(lung_method="thresholds", write=("all",)))
+    written = {path.name for path in (tmp_path / "out" / "ct").iterdir()}
+    assert {FILES[kind] for kind in FILES if FILES[kind] not in written} == {FILES[kind] for kind in DICOM_FILES}
+
+
+def test_a_named_threshold_is_named_in_the_results(tmp_path: Path, series: Path) -> None:
+    settings = PredictOptions(lung_method="thresholds", write=("score", "lesion", "page"))
+    run([series], tmp_path / "out", settings, threshold="specific")
+    folder = tmp_path / "out" / "series"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["threshold from"].startswith("specific: of 95% of new normal series, at most 1% of the lung")
+    named = Predictor.load().slices.card.thresholds["specific"].value
+    assert manifest["settings"]["threshold"] == named
+    score, lesion = (np.asarray(nib.load(folder / f"{name}.nii.gz").dataobj) for name in ("score", "lesion"))
+    np.testing.assert_array_equal(lesion > 0, score >= named - 1e-9)
+    assert "0.588: specific: of 95% of new normal series" in (folder / "report.html").read_text()
 
 
 def test_volumes_that_are_no_dicom_get_none(tmp_path: Path, make: ModuleType) -> None:

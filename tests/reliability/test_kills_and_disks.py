@@ -43,16 +43,16 @@ def campaign(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
 
 @pytest.mark.timeout(900)  # a minute where nothing else runs
 def test_killed_commands_end_the_same(campaign: Callable[..., list[dict[str, Any]]]) -> None:
-    found = campaign("--readers", "0", "--kills", "4", "--disks", "0")
+    found = campaign("--readers", "0", "--kills", "2", "--disks", "0")
     assert len(found) == COMMANDS
-    assert sum(one["fates"].get("survived", 0) for one in found) >= 3 * COMMANDS
+    assert sum(one["fates"].get("survived", 0) for one in found) >= COMMANDS
 
 
 @pytest.mark.timeout(900)
 def test_a_failing_disk_loses_nothing(campaign: Callable[..., list[dict[str, Any]]]) -> None:
-    found = campaign("--readers", "0", "--kills", "0", "--disks", "4")
+    found = campaign("--readers", "0", "--kills", "0", "--disks", "2")
     assert len(found) == COMMANDS
-    assert sum(one["fates"].get("refused", 0) for one in found) >= 2 * COMMANDS
+    assert sum(one["fates"].get("refused", 0) for one in found) >= COMMANDS
 
 
 def child(tmp_path: Path, code: str, **options: Any) -> subprocess.CompletedProcess[str]:

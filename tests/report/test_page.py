@@ -33,7 +33,7 @@ from lesionsplit.report.page.slices import LONGEST, MOST_GREY, MOST_HEAT, slice_
 from lesionsplit.report.page.summary import Box, Survey, most_affected, survey
 from lesionsplit.report.page.window import LUNG, window_of
 from lesionsplit.tiles import overlay_tile
-from lesionsplit.volumes.decomposed import TOP, DecomposedVolume, levels_from
+from lesionsplit.volumes.decomposed import EDGE, TOP, DecomposedVolume, LeftOut, levels_from
 from lesionsplit.volumes.scratch import Scratch
 from lesionsplit.volumes.volume import Source, Volume
 
@@ -487,3 +487,20 @@ def test_embedded_is_small_for_what_is_small() -> None:
     embedded = embed(findings, survey(findings).box)
     assert isinstance(embedded, Embedded)
     assert len(embedded.ct) + len(embedded.score) < 100_000
+
+
+def test_what_was_left_out_is_listed_with_its_reason(tmp_path: Path) -> None:
+    one = LeftOut(
+        cause=EDGE,
+        volume_ml=2.4,
+        side="left",
+        mean_hu=-332.7,
+        centre_ras_mm=(-10.0, 5.0, -200.0),
+        first_slice=4,
+        last_slice=6,
+    )
+    page = Parsed(written(tmp_path, found(left_out=(one,)))).words
+    assert f"2.40 left 4 to 6 −333 {EDGE.capitalize()}" in page
+    assert "1 finding of 2.4 mL left out as probably normal" in page
+    assert "Left out, probably normal: 2.40 mL, left lung" in page
+    assert "Left out" not in Parsed(written(tmp_path, found())).words

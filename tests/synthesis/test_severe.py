@@ -13,8 +13,8 @@ import torch
 
 from lesionsplit.data.lung_slice import find_lungs, read_slice
 from lesionsplit.data.table import read_table
+from lesionsplit.domains import lungs
 from lesionsplit.images import Grey, as_float
-from lesionsplit.methods import synthesis
 from lesionsplit.methods.synthesis import Calibration, score
 from lesionsplit.models.model import Model
 from lesionsplit.phantom.dataset import PhantomSettings, draw_series
@@ -99,7 +99,7 @@ def test_the_severest_slices_score_no_lower_by_the_weights_in_the_package(
 
 def whole_lung(monkeypatch: pytest.MonkeyPatch) -> Callable[..., torch.Tensor]:
     """The score with the median over the whole lung for parenchyma."""
-    monkeypatch.setattr(synthesis, "parenchyma_grey", lambda _, field, __: field.parenchyma)
+    monkeypatch.setattr(lungs, "parenchyma_grey", lambda _, field, __: field.parenchyma)
     return score
 
 

@@ -13,7 +13,7 @@ CONFIGS = sorted(path.stem for path in (Path(__file__).parents[2] / "src/lesions
 
 
 def test_the_packages_settings_are_all_there() -> None:
-    names = "demo diffusion distilled paper paper-demo paper-small separation small supervised synthesis"
+    names = "demo diffusion distilled paper paper-demo paper-small quick separation small supervised synthesis"
     assert names.split() == CONFIGS
 
 
@@ -81,7 +81,7 @@ def test_settings_that_are_not_there_are_named() -> None:
     with pytest.raises(
         SettingsError,
         match=r"nothing: is neither a file nor a config; .* demo, diffusion, distilled, paper, paper-demo, "
-        r"paper-small, separation, small, supervised, synthesis",
+        r"paper-small, quick, separation, small, supervised, synthesis",
     ):
         read_config("nothing")
 

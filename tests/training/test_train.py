@@ -26,8 +26,10 @@ from lesionsplit.csvtext import csv_text
 from lesionsplit.data.sampling import Batch
 from lesionsplit.data.table import Table, read_table
 from lesionsplit.errors import DataError, DivergedError, RunError, SettingsError
-from lesionsplit.evaluation.threshold import calibration_slices
+from lesionsplit.evaluation import threshold as thresholds
+from lesionsplit.evaluation.threshold import SeriesScores, calibration_slices
 from lesionsplit.images import read_grey
+from lesionsplit.inference.predictor import SlicePredictor
 from lesionsplit.losses import Terms
 from lesionsplit.methods.decomposition import DecompositionMethod
 from lesionsplit.methods.supervised import SupervisedSettings
@@ -89,6 +91,19 @@ def test_the_weights_say_where_they_come_from(unbroken: Run) -> None:
     assert "normal slices of val" in card.threshold_from
 
 
+def test_the_weights_have_thresholds_with_a_promise(
+    tmp_path: Path, phantom_folder: Path, phantom: Table, tiny: RunSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thresholds, "PROMISES", {"half": 0.5, "specific": 0.95})
+    run = Run.create(tmp_path / "run", changed(tiny, steps=2))
+    assert train_run(run, phantom_folder, cache=tmp_path / "cache", runtime=Runtime(threads=1)).finished
+    card, normal, by_series = Model.load(run.weights).card, calibration_slices(phantom), SeriesScores()
+    for row, one in zip(normal, SlicePredictor.load(run.weights, engine="torch").predict_rows(normal), strict=True):
+        by_series.add(row.series, one.score, one.lungs)
+    assert card.thresholds == card.for_prediction().thresholds == by_series.thresholds()
+    assert set(card.thresholds) == {"half"}  # the phantom has fewer than 19 normal series in val
+
+
 def test_the_weights_are_the_running_average(unbroken: Run) -> None:
     kept = tensors(unbroken.checkpoint)
     for name, tensor in tensors(unbroken.weights).items():
@@ -127,8 +142,8 @@ def test_killed_and_resumed_is_unbroken(tmp_path: Path, phantom_folder: Path, ti
     settings.write_text(to_toml(tiny))
     command = [sys.executable, "-m", "lesionsplit", "train", "--run", str(folder), "--cache", str(tmp_path / "cache")]
     start = [*command, "--config", str(settings), str(phantom_folder), "--threads", "1"]
-    # Many more steps, so that it is killed on its way; the settings are then those of the unbroken run.
-    process = subprocess.Popen([*start, "--steps", "100000"], stderr=subprocess.DEVNULL)
+    # Many more steps, so that it is killed on its way; --steps would scale the stages, and the run would be another.
+    process = subprocess.Popen([*start, "--set", "training.steps=100000"], stderr=subprocess.DEVNULL)
     while not (folder / "checkpoint.safetensors").exists():
         assert process.poll() is None
         time.sleep(0.01)
@@ -489,3 +504,10 @@ def test_grey_of_12_bits_in_16_is_not_evaluated(twelve_bits: Path, weights: Path
     with pytest.raises(DataError, match=TWELVE_BITS):
         evaluate(weights, twelve_bits, out=tmp_path / "out", resolution=64)
     assert not (tmp_path / "out").exists()
+
+
+def test_slices_of_test_have_no_say_in_the_threshold(phantom: Table) -> None:
+    seen = phantom.select(lambda row: row.split != "val" or row.label == "normal")
+    assert {row.split for row in training._some_with_lesion(phantom, "val")} == {"val"}
+    assert {row.split for row in training._some_with_lesion(seen, "val")} == {"train"}
+    assert training._some_with_lesion(phantom.split("test"), "test") == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 from contextlib import suppress
@@ -18,6 +20,7 @@ from lesionsplit.cli.log import TraceFile, logger, show_details, show_traces, tr
 from lesionsplit.cli.lungs import lungs
 from lesionsplit.cli.phantom import phantom
 from lesionsplit.cli.predict import predict
+from lesionsplit.cli.prepare import prepare
 from lesionsplit.cli.train import train
 from lesionsplit.cli.train_lungs import train_lungs
 from lesionsplit.csvtext import printable
@@ -74,7 +77,7 @@ SHOWN = tuple(
 )
 """How much is shown, for every command."""
 
-for command in (predict, train, evaluate, compare, export, lungs, train_lungs, phantom, info, completion):
+for command in (predict, prepare, train, evaluate, compare, export, lungs, train_lungs, phantom, info, completion):
     app.add_command(command)
 for command in (app, *app.commands.values()):
     command.params += SHOWN
@@ -82,6 +85,7 @@ for command in (app, *app.commands.values()):
 
 def main() -> None:
     """Run the command line: every failure is one line on stderr and an exit code, see `CODES`."""
+    atexit.register(gc.freeze)  # else the last collection visits a million objects, for most of a second
     with traces() as log:
         code = _run(log)
     sys.exit(code)

@@ -115,8 +115,10 @@ def _rounded(cell: str) -> str:
 class TrainingLine:
     """One line that follows training: step, terms of the loss, slices a second, time left."""
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int, later: float = 0.0) -> None:
+        """``later``: the cost of what follows this training, in its steps; the time left includes it."""
         self._steps = steps
+        self._later = later
         self._last = 0.0
         self._start: tuple[int, float] | None = None
 
@@ -137,6 +139,7 @@ class TrainingLine:
     def _text(self, measured: Measurement) -> str:
         self._start = self._start or (measured.step, measured.seconds)
         steps, seconds = measured.step - self._start[0], measured.seconds - self._start[1]
-        left = f"{timedelta(seconds=round((self._steps - measured.step) * seconds / steps))} left" if steps else ""
+        left = self._steps - measured.step + self._later
+        time_left = f"{timedelta(seconds=round(left * seconds / steps))} left" if steps else ""
         terms = "  ".join(f"{name} {value:.3g}" for name, value in measured.terms.items())
-        return f"step {measured.step}/{self._steps}  {terms}  {measured.slices_per_second:.1f} slices/s  {left}"
+        return f"step {measured.step}/{self._steps}  {terms}  {measured.slices_per_second:.1f} slices/s  {time_left}"

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Pixels on the frame's longer side on which scores and masks are compared.",
 )
+@options.threshold
 @options.device
 @options.threads
 @options.engine
@@ -37,6 +38,7 @@ def evaluate(
     split: Split,
     out: Path | None,
     resolution: int,
+    threshold: float | str | None,
     device: str,
     threads: int | None,
     engine: str | None,
@@ -53,6 +55,14 @@ def evaluate(
 
     folder = out or (weights.parent if weights else Path()) / f"evaluation-{split}"
     runtime = options.runtime_of({"device": device, "threads": threads, "engine": engine})
-    evaluate_weights(weights or "default", data, split=split, out=folder, resolution=resolution, runtime=runtime)
+    evaluate_weights(
+        weights or "default",
+        data,
+        split=split,
+        out=folder,
+        resolution=resolution,
+        threshold=threshold,
+        runtime=runtime,
+    )
     click.echo((folder / "metrics.md").read_text())
     say(f"written to {folder}")

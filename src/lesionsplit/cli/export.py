@@ -12,8 +12,13 @@ from lesionsplit.cli.options import FILE, threads
 @click.command()
 @click.argument("weights", type=FILE, metavar="WEIGHTS|default|lungs")
 @click.option("--out", "-o", type=FILE, required=True, metavar="NAME.onnx", help="The file to write.")
+@click.option(
+    "--no-mirror",
+    is_flag=True,
+    help="Leave out the average over each slice and its mirror image: half the network's time.",
+)
 @threads
-def export(weights: Path, out: Path, threads: int | None) -> None:
+def export(weights: Path, out: Path, no_mirror: bool, threads: int | None) -> None:
     """Write weights as an ONNX file, with all that is needed to use them.
 
     The file takes canvases, (B, 1, rows, columns) in network grey, and computes the score and the
@@ -23,6 +28,7 @@ def export(weights: Path, out: Path, threads: int | None) -> None:
     the package that finds lungs.
     """
     from lesionsplit.cli.console import say
+    from lesionsplit.errors import SettingsError
     from lesionsplit.models.card import digest
     from lesionsplit.models.export import export as write
     from lesionsplit.models.model import Model
@@ -30,11 +36,13 @@ def export(weights: Path, out: Path, threads: int | None) -> None:
 
     Runtime(threads=threads).begin()
     if weights == Path("lungs"):
+        if no_mirror:
+            raise SettingsError("--no-mirror: the network that finds lungs has no mirror average; leave it out")
         from lesionsplit.training.lungs.network import export_lungs
 
         export_lungs(None, out)
         say(f"written to {out}")
         return
     path = None if weights == Path("default") else weights
-    difference = write(Model.load(path), digest(path), out)
+    difference = write(Model.load(path), digest(path), out, mirror=not no_mirror)
     say(f"written to {out}; differs from PyTorch by at most {difference:.1g}")

@@ -73,6 +73,8 @@ def _weights() -> Iterator[str]:
     yield f"default: method {card.method.name}, {card.trained.get('supervision', 'not stated')}"
     yield f"SHA-256 {digest()}"
     yield f"threshold {card.threshold:.4g}: {card.threshold_from}"
+    for name, one in card.thresholds.items():
+        yield f"--threshold {name} is {one.value:.4g}: {one.promise}"
     yield "licence Apache-2.0; trained on covid-cell, Apache-2.0; for research, not a medical device"
 
 

@@ -25,6 +25,21 @@ class Number(click.FloatRange):
         return number
 
 
+def _number_or_name(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | str | None:
+    """A threshold as a number where it is one; the weights decide which names there are."""
+    try:
+        return None if value is None else float(value)
+    except ValueError:
+        return value
+
+
+threshold = click.option(
+    "--threshold",
+    metavar="NUMBER|NAME",
+    callback=_number_or_name,
+    help="Lowest score that counts as lesion, or specific or sensitive (see `lesionsplit info`).  [default: the one in "
+    "the weights]",
+)
 device = click.option(
     "--device",
     default="auto",

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from lesionsplit.cli.options import FILE, device, engine, runtime_of, threads
+from lesionsplit.cli.options import FILE, device, engine, runtime_of, threads, threshold
 
-KINDS = ("score", "lesion", "lungs", "healthy", "seg", "map", "sr", "numbers", "page")
+KINDS = ("score", "lesion", "lungs", "healthy", "seg", "map", "sr", "numbers", "page", "all")
 """As `pipeline.options.FILES`, which is not imported here so that --help is instant."""
 
 HU = {"type": (float, float), "metavar": "HU HU", "default": None}
@@ -22,7 +22,7 @@ HU = {"type": (float, float), "metavar": "HU HU", "default": None}
 )
 @click.option("--recursive", "-r", is_flag=True, help="Every series and volume below the folders given.")
 @click.option("--weights", default="default", show_default=True, help="A weights file, or one that `export` wrote.")
-@click.option("--threshold", type=float, help="Lowest score that counts as lesion.  [default: the one in the weights]")
+@threshold
 @click.option(
     "--intensity",
     type=click.Choice(["auto", "hu", "8-bit"]),
@@ -37,6 +37,11 @@ HU = {"type": (float, float), "metavar": "HU HU", "default": None}
     help="Your own lung mask, on the input's grid; for several inputs a folder with NAME.nii.gz, or NAME_lungs.png.",
 )
 @click.option(
+    "--regions",
+    type=FILE,
+    help="Masks of the region that counts, for weights of --region mask: a folder with NAME.png, or one mask.",
+)
+@click.option(
     "--lung-method",
     type=click.Choice(["network", "thresholds", "lungmask"]),
     help="How lungs are found where no mask is given.  [default: network]",
@@ -46,7 +51,15 @@ HU = {"type": (float, float), "metavar": "HU HU", "default": None}
 @click.option("--ground-glass", **HU, help="Range of ground glass.  [default: -750 -300]")  # type: ignore[arg-type]
 @click.option("--consolidation", **HU, help="Range of consolidation.  [default: -300 50]")  # type: ignore[arg-type]
 @click.option(
-    "--write", multiple=True, type=click.Choice(KINDS), help="Only these files of a volume; repeatable.  [default: all]"
+    "--write",
+    multiple=True,
+    type=click.Choice(KINDS),
+    help="Only these files of a volume; repeatable.  [default: all but map]",
+)
+@click.option(
+    "--all-findings",
+    is_flag=True,
+    help="Count findings of a volume that are probably normal too: edge of the lung, streaks, dependent lung.",
 )
 @click.option("--deidentify", is_flag=True, help="No patient name, identifier, date, UID or path in any output.")
 @click.option("--omit-empty-frames", is_flag=True, help="Leave empty frames out of the DICOM segmentation: smaller.")
@@ -62,7 +75,7 @@ def predict(inputs: tuple[Path, ...], out: Path | None, **given: Any) -> int:
 
     Of each volume OUT/NAME/ gets score.nii.gz (0 to 1), lesion.nii.gz, lungs.nii.gz and healthy.nii.gz on the
     input's grid, report.html, report.json and report.csv, manifest.json; of DICOM also segmentation.dcm (SEG),
-    score.dcm (parametric map) and report.dcm (SR). OUT/cases.csv has a line for each.
+    report.dcm (SR) and, if asked for, score.dcm (parametric map). OUT/cases.csv has a line for each.
 
     Of each image OUT gets NAME_score.png (16 bit, 65535 = 1.0), NAME_mask.png, NAME_healthy.png and
     NAME_overlay.png on the slice's own grid; and predictions.csv for all.
@@ -77,8 +90,6 @@ def predict(inputs: tuple[Path, ...], out: Path | None, **given: Any) -> int:
     from lesionsplit.io.cases import find_cases
     from lesionsplit.pipeline.inputs import Outcome, usable
     from lesionsplit.pipeline.predictor import Predictor
-    from lesionsplit.pipeline.slices import predict_slices
-    from lesionsplit.pipeline.volumes import predict_volumes
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # temporary files go, as after Ctrl-C
     options = _options(given)
@@ -95,9 +106,16 @@ def predict(inputs: tuple[Path, ...], out: Path | None, **given: Any) -> int:
     runtime = runtime_of(given)
     predictor = Predictor.load(given["weights"], threshold=given["threshold"], runtime=runtime)
     outcome = Outcome(failed=len(found.refused))
+    options.check_kind(predictor.slices.card.kind)
+    if found.cases and not predictor.slices.card.kind.of_lungs:
+        raise SettingsError(f"{found.cases[0].where}: is a volume, and these weights are for single images")
     if found.images:
+        from lesionsplit.pipeline.slices import predict_slices
+
         outcome += predict_slices(found.images, out, predictor, options, overwrite=given["overwrite"])
     if found.cases:
+        from lesionsplit.pipeline.volumes import predict_volumes  # loads pydicom and nibabel
+
         outcome += predict_volumes(
             found.cases, out, predictor, options, refused=found.refused, overwrite=given["overwrite"]
         )
@@ -120,12 +138,14 @@ def _options(given: dict[str, Any]) -> Any:
         intensity=given["intensity"],
         force=given["force"],
         lungs=given["lungs"],
+        regions=given["regions"],
         lung_method=given["lung_method"],
         lungmask_weights=given["lungmask_weights"],
         lobes=given["lobes"],
         measurements=MeasurementSettings(**ranges),
         write=given["write"] or None,
         pseudonyms=Pseudonyms() if given["deidentify"] else None,
+        all_findings=given["all_findings"],
         omit_empty_frames=given["omit_empty_frames"],
     )
 

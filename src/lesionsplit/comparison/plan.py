@@ -12,8 +12,9 @@ import msgspec
 from lesionsplit.comparison.settings import ComparisonSettings, EntrySettings
 from lesionsplit.errors import RunError, SettingsError
 from lesionsplit.runtime import Runtime
-from lesionsplit.settings import from_table, merged, read_settings, to_table
+from lesionsplit.settings import merged, read_settings, to_table
 from lesionsplit.training.run import SETTINGS, Run, RunSettings, read_config_table
+from lesionsplit.training.run import settings_of as changed_settings
 from lesionsplit.training.train import Watch, train_run
 
 
@@ -185,7 +186,10 @@ def settings_of(config: ComparisonSettings, entry: EntrySettings, seed: int) -> 
     table = read_config_table(entry.config) if entry.config else {}
     shared = {name: value for name, value in to_table(config.shared).items() if value}
     own = {"method": entry.method, "training": entry.training, "seed": seed}
-    return from_table(RunSettings, merged(merged(table, shared), own), source=f"entry {entry.name!r}")
+    given = merged(shared, own)
+    if config.region != "lungs":
+        given["region"] = config.region
+    return changed_settings(table, given, source=f"entry {entry.name!r}")
 
 
 def _differences(one: Mapping[str, Any], other: Mapping[str, Any], place: str = "") -> dict[str, tuple[Any, Any]]:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from lesionsplit.comparison.result import Comparison, Cost, Entry
 from lesionsplit.comparison.settings import ComparisonSettings, EntrySettings
-from lesionsplit.data.lung_slice import read_slice
+from lesionsplit.data.kind import ImageKind, kind_of_images
 from lesionsplit.data.table import Table
-from lesionsplit.errors import needs_training_packages
+from lesionsplit.errors import SettingsError, needs_training_packages
 from lesionsplit.evaluation.accumulators import Scored
 from lesionsplit.evaluation.baselines import UNTRAINED
 from lesionsplit.evaluation.protocol import evaluate, untrained_scores
@@ -43,7 +43,8 @@ def prepare_entries(
         DataError, SettingsError, WeightsError: see their messages.
     """
     normals = calibration_slices(whole) if len(whole.labelled("normal")) else None
-    ready = _Preparation(config=config, normals=normals, out=out, runtime=runtime)
+    kind = kind_of_images(config.region, [row.image for row in whole])
+    ready = _Preparation(config=config, kind=kind, normals=normals, out=out, runtime=runtime)
     return tuple(one for entry in entries for one in ready.entries(entry))
 
 
@@ -64,7 +65,9 @@ def score_entries(config: ComparisonSettings, entries: tuple[Entry, ...], table:
     rows = iter(runtime.progress(table, len(table), title))
     first = entries[0].label
     scores[first] = (one for _, one in zip(rows, scores[first], strict=False))
-    evaluation, accumulators = evaluate(table, scores, {one.label: one.threshold for one in entries}, config.resolution)
+    thresholds = {one.label: one.threshold for one in entries}
+    called_normal = ImageKind(region=config.region).called_normal
+    evaluation, accumulators = evaluate(table, scores, thresholds, config.resolution, called_normal)
     for one in entries:
         evaluation.conventions[f"threshold of {one.label} from"] = one.threshold_from
         evaluation.conventions[f"supervision of {one.label}"] = one.supervision
@@ -82,9 +85,14 @@ def with_speed(one: Entry, table: Table) -> Entry:
     return replace(one, cost=replace(one.cost, slices_per_second=count / (time.perf_counter() - start)))
 
 
+def _described(kind: ImageKind) -> str:
+    return "lungs" if kind.of_lungs else f"{'colour' if kind.channels == 3 else 'grey'} images of region {kind.region}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Preparation:
     config: ComparisonSettings
+    kind: ImageKind
     normals: Table | None
     out: Path
     runtime: Runtime
@@ -92,17 +100,22 @@ class _Preparation:
     def entries(self, entry: EntrySettings) -> Iterator[Entry]:
         """An entry, once for each of its seeds."""
         if entry.untrained is not None:
+            if (entry.untrained == "deviation") == self.kind.of_lungs:
+                raise SettingsError(
+                    f"entry {entry.name!r}: untrained is {entry.untrained!r}, and the region is {self.kind.region}; "
+                    f"allowed: {'opening, smoothing' if self.kind.of_lungs else 'deviation'}"
+                )
             yield self._untrained(entry, entry.untrained)
         elif entry.weights is not None:
             weights = None if entry.weights == "default" else Path(entry.weights)
-            yield self._network(entry, self._load(weights))
+            yield self._network(entry, self._load(weights, entry.threshold))
         else:
             for number, seed in enumerate(self.config.seeds_of(entry)):
                 yield self._trained(entry, seed, entry.name if number == 0 else f"{entry.name}, seed {seed}")
 
     def _untrained(self, entry: EntrySettings, name: str) -> Entry:
         def heat_maps(rows: Table) -> Iterator[Scored]:
-            return untrained_scores(map(read_slice, rows), UNTRAINED[name], self.config.resolution)
+            return untrained_scores(map(self.kind.read_row, rows), UNTRAINED[name], self.config.resolution)
 
         threshold, threshold_from = self._threshold(entry, heat_maps)
         return Entry(
@@ -121,17 +134,27 @@ class _Preparation:
         one = self._network(entry, predictor)
         return replace(one, label=label, seed=seed, cost=replace(one.cost, **cost))
 
-    def _load(self, weights: Path | None) -> SlicePredictor:
-        return SlicePredictor.load(weights, device=self.runtime.device, engine=self.runtime.engine)
+    def _load(self, weights: Path | None, threshold: float | str | None) -> SlicePredictor:
+        predictor = SlicePredictor.load(
+            weights, device=self.runtime.device, threshold=threshold, engine=self.runtime.engine
+        )
+        if predictor.card.kind != self.kind:
+            raise SettingsError(
+                f"{weights or 'default'}: is for {_described(predictor.card.kind)}, and the comparison is of "
+                f"{_described(self.kind)}; choose other weights, or the region of the comparison"
+            )
+        return predictor
 
     def _network(self, entry: EntrySettings, predictor: SlicePredictor) -> Entry:
         def heat_maps(rows: Table) -> Iterator[Scored]:
             for one in predictor.predict_rows(rows):
-                yield Scored(one.score, one.lungs, one.presence, one.healthy)
+                # what lesions add is measured from healthy versions of lungs only
+                healthy = one.healthy if self.kind.of_lungs else None
+                yield Scored(one.score, one.lungs, one.presence, healthy)
 
         card = predictor.card
         threshold: float | None = predictor.threshold
-        threshold_from = card.threshold_from
+        threshold_from = predictor.threshold_from
         if entry.reads is not None:  # the stored threshold belongs to the other method
             threshold, threshold_from = self._threshold(entry, heat_maps)
         return Entry(

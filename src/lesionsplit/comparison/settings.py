@@ -31,6 +31,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta, field
 
+from lesionsplit.data.kind import ImageKind, RegionName
 from lesionsplit.data.table import Split, Table
 from lesionsplit.errors import DataError, SettingsError
 from lesionsplit.evaluation.baselines import UNTRAINED
@@ -71,6 +72,9 @@ class EntrySettings(Settings, frozen=True):
     weights: str | None = None
     """A weights file instead of a training; ``default`` is the one in the package."""
 
+    threshold: float | str | None = None
+    """Of ``weights``: another threshold than the stored one, a number or the name of one."""
+
     untrained: str | None = None
     """A heat map without training: ``opening`` or ``smoothing``."""
 
@@ -96,6 +100,8 @@ class EntrySettings(Settings, frozen=True):
             raise SettingsError(
                 f"entry {self.name!r}: has {given} of config or method, reads, weights and untrained; give exactly one"
             )
+        if self.threshold is not None and self.weights is None:
+            raise SettingsError(f"entry {self.name!r}: threshold is for an entry with weights; leave it out")
         if self.untrained is not None and self.untrained not in UNTRAINED:
             raise SettingsError(
                 f"entry {self.name!r}: untrained is {self.untrained!r}; allowed: {', '.join(sorted(UNTRAINED))}"
@@ -117,6 +123,9 @@ class ComparisonSettings(Settings, frozen=True):
 
     title: str = "Methods side by side"
 
+    region: RegionName = "lungs"
+    """Of all entries; see the setting of this name of a run."""
+
     split: Split = "test"
     seeds: Seeds = (0,)
     """Each trained entry is trained with each seed; tables and figures show the first seed, and the spread over all."""
@@ -128,6 +137,11 @@ class ComparisonSettings(Settings, frozen=True):
     """Number of slices shown with every method's heat map."""
 
     shared: SharedSettings = SharedSettings()
+
+    @property
+    def noun(self) -> str:
+        """What tables and captions call the region."""
+        return ImageKind(region=self.region).noun
 
     def __post_init__(self) -> None:
         names = [entry.name for entry in self.entry]
@@ -175,6 +189,11 @@ class ComparisonSettings(Settings, frozen=True):
         Raises:
             DataError: the split is missing or has no masks.
         """
+        if not table.divided and self.split != "train":
+            raise DataError(
+                f"{table.root}: has no slice in split {self.split!r}; found: train; `lesionsplit train` divides it: "
+                "give the splits.csv of that run instead"
+            )
         if not table.split(self.split).annotators:
             raise DataError(
                 f"{table.root}: has no masks in split {self.split!r}; a comparison needs columns mask_<annotator> there"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -36,17 +36,23 @@ class Augmentation(Settings, frozen=True):
     offset: Amount = 0.02
     """Fraction of full scale, for pixels that are not black."""
 
-    def apply(self, images: Tensor, generator: torch.Generator, greys: int = 1) -> Tensor:
+    def apply(self, images: Tensor, generator: torch.Generator, greys: int = 1, *, with_region: bool = False) -> Tensor:
         """Change each slice of (B, C, H, W) independently.
 
         The first ``greys`` channels are grey, 0 to 1, and get the same change; black stays black. The others, such
         as masks, are only moved.
+
+        What is outside of the canvas is black. ``with_region`` it is the mirror image instead, the last channel is the
+        fraction of each pixel inside the region, and the grey of pixels on its rim is that of the part inside.
         """
-        moved = self._move(images, generator)
+        moved = self._move(images, generator, "reflection" if with_region else "zeros")
+        if with_region:
+            inside = moved[:, -1:]
+            moved = torch.cat([moved[:, :greys] / torch.where(inside > 0, inside, 1), moved[:, greys:]], dim=1)
         grey = self._recolour(moved[:, :greys], generator)
         return grey if moved.shape[1] == greys else torch.cat([grey, moved[:, greys:]], dim=1)
 
-    def _move(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def _move(self, images: Tensor, generator: torch.Generator, padding: Literal["zeros", "reflection"]) -> Tensor:
         if not (self.flip or self.rotation or self.scale or self.shift):
             return images
         draw = torch.rand(5, len(images), generator=generator) * 2 - 1
@@ -60,7 +66,7 @@ class Augmentation(Settings, frozen=True):
             torch.stack([sine / aspect, cosine, 2 * self.shift * draw[4]], dim=1),
         ]
         grid = F.affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)
-        return F.grid_sample(images, grid.to(images.device), mode="bilinear", padding_mode="zeros", align_corners=False)
+        return F.grid_sample(images, grid.to(images.device), mode="bilinear", padding_mode=padding, align_corners=False)
 
     def _recolour(self, grey: Tensor, generator: torch.Generator) -> Tensor:
         if not (self.gain or self.offset):

@@ -26,7 +26,7 @@ from platformdirs import user_cache_path
 
 from lesionsplit.arrays import new_array, open_array
 from lesionsplit.atomic import atomic_folder, sweep
-from lesionsplit.data.lung_slice import read_slice
+from lesionsplit.data.kind import CHEST_CT, ImageKind
 from lesionsplit.data.masks import read_mask
 from lesionsplit.data.normalise import Normalisation
 from lesionsplit.data.placement import PlacementSettings
@@ -39,8 +39,8 @@ from lesionsplit.settings import to_table
 FORMAT = 2
 """Part of every key: raise it when the preparation of the same input changes."""
 
-IMAGES, OUTLINES, FACTS = "images.npy", "outlines.npy", "entry.json"
-"""Files of an entry; the second only with an annotator."""
+IMAGES, REGIONS, OUTLINES, FACTS = "images.npy", "regions.npy", "outlines.npy", "entry.json"
+"""Files of an entry; the second only of other images than lungs, the third only with an annotator."""
 
 Depth: TypeAlias = Literal["uint8", "uint16"]
 
@@ -78,7 +78,13 @@ class PreparedSlices:
     """Slices on the network's canvas, in grey."""
 
     images: Grey
-    """(slices, rows, columns), memory-mapped, read-only."""
+    """(slices, rows, columns), or (slices, 3, rows, columns) in colour, memory-mapped, read-only."""
+
+    kind: ImageKind = CHEST_CT
+
+    regions: npt.NDArray[np.uint8] | None = None
+    """(slices, rows, columns), memory-mapped, read-only: the fraction of each pixel inside the region, 255 for all of
+    it. None: the images are lung-masked."""
 
     labels: npt.NDArray[np.bool_]
     """(slices,): True for lesion."""
@@ -105,6 +111,7 @@ def prepare(
     table: Table,
     placement: PlacementSettings,
     *,
+    kind: ImageKind = CHEST_CT,
     annotator: str | None = None,
     folder: Path | None = None,
     progress: Progress = silent,
@@ -114,6 +121,7 @@ def prepare(
     Args:
         table: slices, in the order of the result.
         placement: from frames to the canvas.
+        kind: of the images.
         annotator: the annotator whose masks are prepared, too; `Table.supervised_by` checks that every lesion
             slice has one. By default no mask is read.
         folder: the cache; by default the user's cache folder.
@@ -123,8 +131,10 @@ def prepare(
         DataError: naming the row: an unreadable image or mask, no lung, not lung-masked.
     """
     folder = folder or user_cache_path("lesionsplit", appauthor=False)
-    origin = {"root": str(table.root.resolve()), "placement": to_table(placement)}
+    origin: dict[str, object] = {"root": str(table.root.resolve()), "placement": to_table(placement)}
     stamps: dict[str, object] = {"rows": [_stamp(row) for row in table]}
+    if not kind.of_lungs:  # those of lungs are of entries from before there were other images
+        origin["kind"] = to_table(kind)
     if annotator is not None:  # without one, names are those of entries from before masks
         origin["annotator"] = annotator
         stamps["masks"] = [
@@ -138,37 +148,54 @@ def prepare(
         sweep(folder)  # also where the entry is there, and nothing will be written
         with FileLock(folder / f"{source}.lock"):
             try:
-                return _open(entry, table, placement, annotator)
+                return _open(entry, table, placement, kind, annotator)
             except (OSError, ValueError):  # there is none, or it is damaged
-                _build(table, placement, annotator, entry, progress)
+                _build(table, placement, kind, annotator, entry, progress)
             for stale in folder.glob(f"{source}-*"):
                 if stale != entry:
                     shutil.rmtree(stale, ignore_errors=True)
-            return _open(entry, table, placement, annotator)
+            return _open(entry, table, placement, kind, annotator)
     except OSError as error:
         raise DataError(
             f"{folder}: the cache cannot be written ({error.strerror}); choose another with --cache"
         ) from None
 
 
-def _build(table: Table, placement: PlacementSettings, annotator: str | None, entry: Path, progress: Progress) -> None:
+def _build(
+    table: Table,
+    placement: PlacementSettings,
+    kind: ImageKind,
+    annotator: str | None,
+    entry: Path,
+    progress: Progress,
+) -> None:
     shutil.rmtree(entry, ignore_errors=True)
     with atomic_folder(entry, durable=True) as temporary:  # zeros after a power failure would train without a word
-        _fill(temporary, table, placement, annotator, progress)
+        _fill(temporary, table, placement, kind, annotator, progress)
 
 
-def _fill(folder: Path, table: Table, placement: PlacementSettings, annotator: str | None, progress: Progress) -> None:
+def _fill(
+    folder: Path,
+    table: Table,
+    placement: PlacementSettings,
+    kind: ImageKind,
+    annotator: str | None,
+    progress: Progress,
+) -> None:
     shape = (len(table), *placement.canvas)
     dtype: Depth = "uint16" if any(_bits(row) > 8 for row in table) else "uint8"
-    images: Grey = new_array(folder / IMAGES, shape, dtype)
+    images: Grey = new_array(folder / IMAGES, _images_shape(shape, kind), dtype)
+    regions = None if kind.of_lungs else new_array(folder / REGIONS, shape, np.uint8)
     outlines = None if annotator is None else new_array(folder / OUTLINES, shape, np.uint8)
     histogram = np.zeros(LEVELS, dtype=np.int64)
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
-        prepared = pool.map(lambda row: _prepare_one(row, placement, annotator), table)
+        prepared = pool.map(lambda row: _prepare_one(row, placement, kind, annotator), table)
         for number, one in enumerate(progress(prepared, len(table), "Preparing slices")):
             images[number] = as_grey(one.image, images.dtype)
             histogram += one.histogram
+            if regions is not None:
+                regions[number] = as_grey(one.region)
             if outlines is not None and one.outline is not None:
                 outlines[number] = as_grey(one.outline)
     finally:
@@ -179,7 +206,7 @@ def _fill(folder: Path, table: Table, placement: PlacementSettings, annotator: s
         dtype=dtype,
         labels=labels.tolist(),
         histogram=histogram.tolist(),
-        fingerprint=_fingerprint(images, labels, outlines),
+        fingerprint=_fingerprint(images, labels, outlines, regions),
     )
     (folder / FACTS).write_bytes(msgspec.json.encode(msgspec.structs.replace(facts, digest=facts.whole())))
 
@@ -191,25 +218,34 @@ def _bits(row: Slice) -> int:
         raise DataError(f"{row.place}: {error}") from None
 
 
+def _images_shape(shape: tuple[int, int, int], kind: ImageKind) -> tuple[int, ...]:
+    return shape if kind.channels == 1 else (shape[0], kind.channels, *shape[1:])
+
+
 class _Prepared(NamedTuple):
     image: Float
+    region: Float
     histogram: npt.NDArray[np.int64]
     outline: Float | None
 
 
-def _prepare_one(row: Slice, placement: PlacementSettings, annotator: str | None) -> _Prepared:
-    """A slice on the canvas, the histogram of its lung and, for a lesion slice with an annotator, its mask."""
-    image, lungs = read_slice(row)
+def _prepare_one(row: Slice, placement: PlacementSettings, kind: ImageKind, annotator: str | None) -> _Prepared:
+    """A slice and its region on the canvas, the histogram of its region and, if it has a lesion, its annotated mask."""
+    image, lungs = kind.read_row(row)
     levels = image[lungs].astype(np.int64) * (LEVELS - 1) // full_scale(image)
     placed = placement.place(lungs)
     outline = None
     if annotator is not None and row.label == "lesion":
         mask = read_mask(row, annotator).astype(np.float32)
-        outline = placed.apply(resize(mask, placed.frame, Resampling.BOX))  # masks may be coarser or finer than images
-    return _Prepared(placed.apply(as_float(image)), np.bincount(levels, minlength=LEVELS), outline)
+        outline = resize(mask, placed.frame, Resampling.BOX)  # masks may be coarser or finer than images
+        outline = placed.apply(outline, mirrored=kind.region == "whole")
+    histogram = np.bincount(levels.ravel(), minlength=LEVELS)
+    return _Prepared(*kind.place(placed, as_float(image), lungs), histogram, outline)
 
 
-def _open(entry: Path, table: Table, placement: PlacementSettings, annotator: str | None) -> PreparedSlices:
+def _open(
+    entry: Path, table: Table, placement: PlacementSettings, kind: ImageKind, annotator: str | None
+) -> PreparedSlices:
     """An entry of the cache, every byte checked.
 
     Raises:
@@ -221,13 +257,16 @@ def _open(entry: Path, table: Table, placement: PlacementSettings, annotator: st
     except (msgspec.MsgspecError, RecursionError) as error:
         raise ValueError(f"{entry / FACTS}: {error}") from None
     shape = (len(table), *placement.canvas)
-    images = open_array(entry / IMAGES, shape, facts.dtype)
+    images = open_array(entry / IMAGES, _images_shape(shape, kind), facts.dtype)
+    regions = None if kind.of_lungs else open_array(entry / REGIONS, shape, np.uint8)
     outlines = None if annotator is None else open_array(entry / OUTLINES, shape, np.uint8)
     labels = np.array(facts.labels, dtype=bool)
-    if facts.digest != facts.whole() or facts.fingerprint != _fingerprint(images, labels, outlines):
+    if facts.digest != facts.whole() or facts.fingerprint != _fingerprint(images, labels, outlines, regions):
         raise ValueError(f"{entry}: has changed since it was written")
     return PreparedSlices(
         images=images,
+        kind=kind,
+        regions=regions,
         outlines=outlines,
         labels=labels,
         normalisation=Normalisation.fit(np.array(facts.histogram, dtype=np.int64)),
@@ -235,13 +274,20 @@ def _open(entry: Path, table: Table, placement: PlacementSettings, annotator: st
     )
 
 
-def _fingerprint(images: Grey, labels: npt.NDArray[np.bool_], outlines: npt.NDArray[np.uint8] | None) -> str:
+def _fingerprint(
+    images: Grey,
+    labels: npt.NDArray[np.bool_],
+    outlines: npt.NDArray[np.uint8] | None,
+    regions: npt.NDArray[np.uint8] | None,
+) -> str:
     content = hashlib.sha256()
     for image in images:  # one by one: the file may be larger than memory
         content.update(image.tobytes())
     content.update(labels.tobytes())
     for outline in outlines if outlines is not None else ():
         content.update(outline.tobytes())
+    for region in regions if regions is not None else ():
+        content.update(region.tobytes())
     return content.hexdigest()
 
 

@@ -46,7 +46,7 @@ class Normalisation(Settings, frozen=True):
         mean = float(grey @ weights)
         std = float(np.sqrt((grey - mean) ** 2 @ weights))
         if not std >= SMALLEST:
-            raise DataError("the lungs of all slices have one and the same grey; give slices of CT with their contrast")
+            raise DataError("the regions of all images have one and the same grey; give images with contrast")
         return cls(mean=mean, std=std)
 
     def apply(self, grey: Values) -> Values:

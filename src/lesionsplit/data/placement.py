@@ -14,10 +14,14 @@ import numpy as np
 from msgspec import Meta
 
 from lesionsplit.data.lung_slice import bounding_box
+from lesionsplit.errors import SettingsError
 from lesionsplit.images import Float, Mask, resize
 from lesionsplit.settings import Settings
 
-Pixels = Annotated[int, Meta(ge=16, le=4096)]
+SMALLEST = 16
+"""Pixels of the shorter side of a canvas."""
+
+Pixels = Annotated[int, Meta(ge=SMALLEST, le=4096)]
 
 Spacing: TypeAlias = tuple[float, float]
 """Millimetres between rows, and between columns."""
@@ -37,6 +41,10 @@ class PlacementSettings(Settings, frozen=True):
     """``lungs`` only: the resolution, as the number of pixels on the frame's longer side. Slices whose lungs do not
     fit the canvas at this resolution get a coarser one."""
 
+    margin: Annotated[int, Meta(ge=0, le=64)] = 0
+    """``frame`` only: pixels of the canvas between its edges and the frame. Near an edge a network knows less of the
+    surroundings, and scores are higher; whole images have a margin, into which they go on as their mirror image."""
+
     pixel_mm: Annotated[float, Meta(ge=0.01, le=100)] = 1.24
     """``lungs`` only: the same resolution in millimetres, for slices with a known pixel size, as in a CT volume. In
     covid-cell the lungs of the median slice are 286 of 512 pixels wide. If that is 221 mm, a pixel has 0.77 mm,
@@ -50,14 +58,22 @@ class PlacementSettings(Settings, frozen=True):
             spacing: millimetres between rows and between columns, if known; they may differ.
         """
         down, right = spacing or (1.0, 1.0)
+        margin = 0
         if self.kind == "frame":
             top, left, rows, columns = 0, 0, *lungs.shape
-            finest = 0.0
+            finest, margin = 0.0, 2 * self.margin
         else:
             top, left, rows, columns = bounding_box(lungs)
             finest = self.pixel_mm if spacing else max(lungs.shape) / self.frame
-        scale = max(finest, rows * down / self.rows, columns * right / self.columns)
+        scale = max(finest, rows * down / (self.rows - margin), columns * right / (self.columns - margin))
         return self._centred(lungs.shape, (top + rows / 2, left + columns / 2), (scale / down, scale / right))
+
+    def __post_init__(self) -> None:
+        if min(self.canvas) - 2 * self.margin < SMALLEST:
+            raise SettingsError(
+                f"placement.margin: is {self.margin} on a canvas of {self.rows} x {self.columns} pixels; at least "
+                f"{SMALLEST} must be left between the margins"
+            )
 
     @property
     def canvas(self) -> tuple[int, int]:
@@ -85,15 +101,25 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     canvas: tuple[int, int]
     """Rows and columns of the network's input."""
 
-    def apply(self, image: Float) -> Float:
-        """Resample an image of the frame's shape to the canvas."""
-        window = np.zeros(self.box[2:], dtype=np.float32)
+    def apply(self, image: Float, *, mirrored: bool = False) -> Float:
+        """Resample an image of the frame's shape to the canvas; (rows, columns, 3) become (3, H, W).
+
+        Outside the frame the canvas is black or, if ``mirrored``, the image goes on as its mirror image.
+        """
+        if image.ndim == 3:
+            return np.stack([self.apply(channel, mirrored=mirrored) for channel in np.moveaxis(image, 2, 0)])
         inside, source = self._overlap()
+        if mirrored:
+            around = [(one.start, side - one.stop) for one, side in zip(inside, self.box[2:], strict=True)]
+            return resize(np.pad(image[source], around, mode="symmetric"), self.canvas)
+        window = np.zeros(self.box[2:], dtype=np.float32)
         window[inside] = image[source]
         return resize(window, self.canvas)
 
     def undo(self, image: Float) -> Float:
-        """Resample an image of the canvas' shape to the frame; 0 outside the box."""
+        """Resample an image of the canvas' shape to the frame; 0 outside the box. The inverse of `apply`."""
+        if image.ndim == 3:
+            return np.stack([self.undo(channel) for channel in image], axis=-1)
         frame = np.zeros(self.frame, dtype=np.float32)
         inside, source = self._overlap()
         frame[source] = resize(image, self.box[2:])[inside]

@@ -32,7 +32,10 @@ class TeacherOutputs(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """As many normal slices as slices with lesion, (B, 1, H, W) each, in network grey."""
+    """As many normal slices as slices with lesion, (B, C, H, W) each, in network grey.
+
+    There is none with lesion where the data set has none.
+    """
 
     normal: Tensor
     lesion: Tensor
@@ -45,7 +48,7 @@ class Batch(NamedTuple):
 
     @property
     def images(self) -> Tensor:
-        """All slices, (2B, 1, H, W), the normal ones first."""
+        """All slices, (2B, C, H, W), the normal ones first."""
         return torch.cat([self.normal, self.lesion])
 
 
@@ -59,6 +62,8 @@ class Shuffled:
 
     def stretch(self, start: int, length: int) -> npt.NDArray[np.intp]:
         """The numbers at positions ``start`` to ``start + length`` of the endless sequence."""
+        if not self.count:
+            return np.empty(0, dtype=np.intp)
         positions = np.arange(start, start + length)
         return np.array([self._round(int(p // self.count))[p % self.count] for p in positions])
 
@@ -102,12 +107,14 @@ class Sampler:
         self.rank = worker.rank
         self.device = worker.device
         stored: list[Grey] = [slices.images]
-        self._greys = 1
+        self._greys: int = slices.kind.channels
         if slices.outlines is not None:
             stored.append(slices.outlines)
         elif slices.teacher_outputs is not None:
             stored += [slices.teacher_outputs.healthy, slices.teacher_outputs.targets]
-            self._greys = 2  # slices and their healthy versions get the same augmentation
+            self._greys *= 2  # slices and their healthy versions get the same augmentation
+        if slices.regions is not None:
+            stored.append(slices.regions)
         self._stored = _load(stored, torch.device(worker.device))
         self._positions = [slices.where(lesion=lesion) for lesion in (False, True)]
         self._order = [Shuffled(len(at), (seed, label)) for label, at in enumerate(self._positions)]
@@ -123,15 +130,21 @@ class Sampler:
         )
         generator = torch.Generator().manual_seed(derive_seed(self.seed, step, self.rank))
         read = torch.cat([_read(one, torch.from_numpy(chosen), self.device) for one in self._stored], dim=1)
-        grey, *others = self.augmentation.apply(read, generator, self._greys).chunk(len(self._stored), dim=1)
-        normal, lesion = self.slices.normalisation.apply(grey).chunk(2)
+        sizes = [1 if one.ndim == 3 else one.shape[1] for one in self._stored]
+        with_region = self.slices.regions is not None
+        augmented = self.augmentation.apply(read, generator, self._greys, with_region=with_region)
+        grey, *others = augmented.split_with_sizes(sizes, dim=1)
+        kind, normalisation = self.slices.kind, self.slices.normalisation
+        region = others.pop() if with_region else grey
+        normal, lesion = kind.on_canvas(normalisation.apply(grey), region).tensor_split([self.share])
         batch = Batch(normal, lesion)
         if self.slices.outlines is not None:
             (outlined,) = others
             return batch._replace(outlined=(outlined[self.share :] >= 0.5).to(grey.dtype))
         if self.slices.teacher_outputs is not None:
-            healthy, targets = (one[self.share :] for one in others)
-            return batch._replace(teacher_outputs=TeacherOutputs(targets, self.slices.normalisation.apply(healthy)))
+            healthy, targets, inside = (one[self.share :] for one in (*others, region))
+            healthy = kind.on_canvas(normalisation.apply(healthy), inside)
+            return batch._replace(teacher_outputs=TeacherOutputs(targets, healthy))
         return batch
 
 
@@ -150,8 +163,10 @@ def _load(stored: list[Grey], device: torch.device) -> list[Tensor]:
 
 
 def _read(stored: Tensor, chosen: Tensor, device: torch.device | str) -> Tensor:
-    """Some of the stored slices as a fraction of full scale, (B, 1, H, W); 16 bit is stored as signed integers."""
-    values = stored[chosen.to(stored.device)].unsqueeze(1).to(device)
+    """Some of the stored slices as a fraction of full scale, (B, C, H, W); 16 bit is stored as signed integers."""
+    values = stored[chosen.to(stored.device)].to(device)
+    if values.ndim == 3:
+        values = values.unsqueeze(1)
     if values.dtype == torch.int16:
         return values.int().bitwise_and(0xFFFF).float() / 0xFFFF
     return values.float() / 0xFF

@@ -1,9 +1,9 @@
-"""The slices of a data set: `slices.csv`, or two folders named `normal` and `lesion`."""
+"""The slices of a data set: `slices.csv`, two folders named `normal` and `lesion`, or the layout of MVTec AD."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -15,6 +15,10 @@ Label = Literal["normal", "lesion"]
 Split = Literal["train", "val", "test"]
 
 TABLE = "slices.csv"
+
+SPLITS = "splits.csv"
+"""The table of a run whose data set came without splits."""
+
 MASK_PREFIX = "mask_"
 
 
@@ -32,7 +36,11 @@ class Slice:
     """By annotator. Empty for normal slices, and for every slice of a weakly supervised training."""
 
     lungs: Path | None = None
-    """A lung mask of the image's shape. Without one the image must be lung-masked, that is black outside the lungs."""
+    """A mask of the image's shape: its lungs, or the region that counts. Without one, chest CT must be lung-masked:
+    black outside the lungs."""
+
+    region: Literal["lungs", "region"] = "lungs"
+    """What messages call this mask."""
 
     healthy: Path | None = None
     """The slice without its lesion; only known for a phantom."""
@@ -50,6 +58,9 @@ class Table:
 
     root: Path
     slices: tuple[Slice, ...]
+
+    divided: bool = True
+    """False: the data set came without splits, or without val."""
 
     def select(self, wanted: Callable[[Slice], bool]) -> Table:
         """The slices for which ``wanted`` is true."""
@@ -127,30 +138,43 @@ class Table:
 def read_table(folder: Path) -> Table:
     """Read and check a data set's table, given by its folder or itself; files must exist, masks have the right shape.
 
-    ``folder`` holds either `slices.csv` (columns image, label, split, series, and any of lungs, healthy and
-    mask_<annotator>) or the folders `normal` and `lesion`, all of whose images are for training.
+    ``folder`` holds one of
+
+    * `slices.csv` (columns image, label, split, series, and any of lungs or region, healthy and mask_<annotator>);
+    * the folders `normal` and `lesion`, and where there are masks of lesions, `mask` with images of the names of those
+      in `lesion`; where there are masks of regions, `region/normal` and `region/lesion`;
+    * the folders `train/good`, `test/good`, `test/DEFECT` and `ground_truth/DEFECT` with NAME_mask.png, the layout of
+      MVTec AD.
 
     Raises:
         DataError: a file or field is missing, a label or split is unknown, a mask has a wrong shape, a series is in
             two splits, or an image is listed twice; the message names the row.
     """
-    if folder.name == TABLE and folder.is_file():
-        folder = folder.parent
+    table = folder / TABLE
+    if folder.name in (TABLE, SPLITS) and folder.is_file():
+        folder, table = folder.parent, folder
     if not folder.is_dir():
         problem = "is a file" if folder.exists() else "no such folder"
-        raise DataError(f"{folder}: {problem}; give a folder with {TABLE}, or with normal/ and lesion/")
-    if (folder / TABLE).is_file():
-        rows = _rows_of_csv(folder)
-    elif all((folder / label).is_dir() for label in get_args(Label)):
+        raise DataError(
+            f"{folder}: {problem}; give a folder with {TABLE}, with normal/ and lesion/, or with train/good/"
+        )
+    divided = table.is_file()
+    if divided:
+        rows = _rows_of_csv(folder, table)
+    elif any((folder / label).is_dir() for label in get_args(Label)):
         rows = _rows_of_folders(folder)
+    elif (folder / "train" / "good").is_dir():
+        rows = _rows_of_mvtec(folder)
     else:
-        raise DataError(f"{folder}: has neither {TABLE} nor the folders normal/ and lesion/")
+        raise DataError(
+            f"{folder}: has neither {TABLE} nor the folders normal/ and lesion/, nor train/good/ as MVTec AD has"
+        )
     _check(folder, rows)
-    return Table(root=folder, slices=tuple(replace(row, position=number) for number, row in enumerate(rows)))
+    rows = [replace(row, position=number) for number, row in enumerate(rows)]
+    return Table(root=folder, slices=tuple(rows), divided=divided)
 
 
-def _rows_of_csv(folder: Path) -> list[Slice]:
-    path = folder / TABLE
+def _rows_of_csv(folder: Path, path: Path) -> list[Slice]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, restkey="", strict=True)
@@ -197,19 +221,73 @@ def _row(folder: Path, row: Mapping[str, str | None], line: str) -> Slice:
             for column, path in row.items()
             if column.startswith(MASK_PREFIX) and path and path.strip()
         },
-        lungs=optional("lungs"),
+        lungs=optional("region") or optional("lungs"),
+        region="region" if optional("region") else "lungs",
         healthy=optional("healthy"),
         place=place,
     )
 
 
 def _rows_of_folders(folder: Path) -> list[Slice]:
-    labels: tuple[Label, ...] = get_args(Label)
-    return [
-        Slice(image=path, label=label, split="train", series=f"{label}/{path.name}", place=str(path))
-        for label in labels
-        for path in list_images(folder / label)
-    ]
+    rows = []
+    for label in get_args(Label):
+        images = list_images(folder / label) if (folder / label).is_dir() else []
+        if not images:
+            here = "is empty" if (folder / label).is_dir() else "is missing"
+            if label == "normal":
+                raise DataError(f"{folder / label}: {here}; allowed: images of {', '.join(SUFFIXES)}")
+        names = {path.stem for path in images}
+        masks = _named(folder / "mask", names) if label == "lesion" else {}
+        regions = _named(folder / "region" / label, names)
+        rows += [
+            Slice(
+                image=path,
+                label=label,
+                split="train",
+                series=f"{label}/{path.name}",
+                masks={"mask": masks[path.stem]} if path.stem in masks else {},
+                lungs=regions.get(path.stem),
+                region="region" if path.stem in regions else "lungs",
+                place=str(path),
+            )
+            for path in images
+        ]
+    return rows
+
+
+def _rows_of_mvtec(folder: Path) -> list[Slice]:
+    """The images of a category of MVTec AD; those of train are normal, and so is test/good."""
+    rows = [_of_mvtec(path, "normal", "train", {}) for path in list_images(folder / "train" / "good")]
+    kinds = sorted(path for path in (folder / "test").iterdir() if path.is_dir()) if (folder / "test").is_dir() else []
+    for kind in kinds:
+        label: Label = "normal" if kind.name == "good" else "lesion"
+        images = list_images(kind)
+        names = {path.stem for path in images}
+        masks = {} if label == "normal" else _named(folder / "ground_truth" / kind.name, names, "_mask")
+        rows += [
+            _of_mvtec(path, label, "test", {"mask": masks[path.stem]} if path.stem in masks else {}) for path in images
+        ]
+    return rows
+
+
+def _of_mvtec(path: Path, label: Label, split: Split, masks: Mapping[str, Path]) -> Slice:
+    series = f"{split}/{path.parent.name}/{path.name}"
+    return Slice(image=path, label=label, split=split, series=series, masks=masks, place=str(path))
+
+
+def _named(folder: Path, names: Set[str], ending: str = "") -> dict[str, Path]:
+    """The masks of a folder that may not exist, by their names without an ending.
+
+    Raises:
+        DataError: there is no image of the name of a mask.
+    """
+    if not folder.is_dir():
+        return {}
+    found = {path.stem.removesuffix(ending): path for path in list_images(folder)}
+    if unknown := sorted(found.keys() - names):
+        wanted = f"{unknown[0]}; a mask is called as its image" + (f", with {ending}" if ending else "")
+        raise DataError(f"{found[unknown[0]]}: there is no image {wanted}")
+    return found
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -238,7 +316,7 @@ def _check(folder: Path, rows: list[Slice]) -> None:
 
 
 def _check_files(row: Slice) -> None:
-    for kind, path in {"image": row.image, "lungs": row.lungs, "healthy": row.healthy}.items():
+    for kind, path in {"image": row.image, row.region: row.lungs, "healthy": row.healthy}.items():
         if path is not None and not path.is_file():
             raise DataError(f"{row.place}: {kind} {path} is missing")
     if not row.masks and row.lungs is None:
@@ -247,8 +325,8 @@ def _check_files(row: Slice) -> None:
         frame = read_header(row.image)[:2]
         if row.lungs is not None and (shape := read_header(row.lungs)[:2]) != frame:
             raise DataError(
-                f"lungs {row.lungs} have {shape[0]} x {shape[1]} pixels and the image {frame[0]} x {frame[1]}; lungs "
-                "must have the image's shape"
+                f"{row.region} {row.lungs} {'have' if row.region == 'lungs' else 'has'} {shape[0]} x {shape[1]} pixels "
+                f"and the image {frame[0]} x {frame[1]}; {row.region} must have the image's shape"
             )
         for annotator, path in row.masks.items():
             shape = read_header(path)[:2]

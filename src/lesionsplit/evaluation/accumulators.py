@@ -8,6 +8,8 @@ from functools import partial
 from itertools import combinations
 from typing import NamedTuple
 
+import numpy as np
+
 from lesionsplit.data.table import Label, Slice
 from lesionsplit.evaluation.bootstrap import Bootstrap, Resampled
 from lesionsplit.evaluation.healthy import HealthyAccumulator
@@ -27,10 +29,7 @@ from lesionsplit.evaluation.score_histogram import (
 from lesionsplit.evaluation.slices import AgainstOutline, SliceNumbers, against_outline
 from lesionsplit.evaluation.sorted_scores import SortedScores
 from lesionsplit.images import Float, Grey, Mask
-from lesionsplit.scores import lesion_fraction, lesion_mask, slice_score
-
-CALLED_NORMAL = 0.01
-"""A slice with a smaller lesion fraction than this counts as normal (Chaganti et al. 2020)."""
+from lesionsplit.scores import CALLED_NORMAL, lesion_fraction, lesion_mask, slice_score
 
 
 class Scored(NamedTuple):
@@ -122,6 +121,8 @@ class MethodAccumulator:
 
     threshold: float | None
     """None where no normal slice was available to set one; measures at the stored threshold are then missing."""
+    called_normal: float = CALLED_NORMAL
+    """The lesion fraction below which a slice counts as normal."""
     annotators: dict[str, AnnotatorAccumulator] = field(default_factory=dict)
     agreed: dict[str, ScoreHistogram] = field(default_factory=dict)
     """By pair of annotators, ``a and b``: pixels that both or neither outlined."""
@@ -152,6 +153,7 @@ class MethodAccumulator:
             lesion_fraction=fraction,
             mean=float(scored.score[scored.lungs].mean()),
             against=against,
+            lung_pixels=int(np.count_nonzero(scored.lungs)),
         )
         self.slices.append(numbers)
         for (one, truth), (other, second) in combinations(list(truths.items())[:2], 2):
@@ -189,6 +191,22 @@ class MethodAccumulator:
         }
         if self.threshold is not None:
             numbers["false_positive_fraction"] = mean(fractions, "normal")
-            numbers["specificity"] = mean([float(one < CALLED_NORMAL) for one in fractions], "normal")
-            numbers["sensitivity"] = mean([float(one >= CALLED_NORMAL) for one in fractions], "lesion")
+            numbers |= self._marked_series(bootstrap)
+            numbers["specificity"] = mean([float(one < self.called_normal) for one in fractions], "normal")
+            numbers["sensitivity"] = mean([float(one >= self.called_normal) for one in fractions], "lesion")
         return numbers
+
+    def _marked_series(self, bootstrap: Bootstrap) -> dict[str, Resampled]:
+        """How many normal series have more than `CALLED_NORMAL` of their lung marked; and the worst."""
+        pixels: dict[str, list[tuple[float, int]]] = {}
+        for one in self.slices:
+            if one.row.label == "normal":
+                pixels.setdefault(one.row.series, []).append((one.lesion_fraction * one.lung_pixels, one.lung_pixels))
+        marked = {name: sum(m for m, _ in of) / max(1, sum(n for _, n in of)) for name, of in pixels.items()}
+        over = [float(fraction > CALLED_NORMAL) for fraction in marked.values()]
+        drawn = np.where(bootstrap.weights(list(marked)) > 0, list(marked.values()), np.nan)
+        worst = np.fmax.reduce(drawn, axis=1, initial=np.nan)
+        return {
+            "normal_series_marked": bootstrap.mean(over, list(marked)),
+            "worst_normal_series": Resampled(max(marked.values(), default=float("nan")), worst),
+        }

@@ -66,5 +66,17 @@ def smoothing(grey: Float, lungs: Mask) -> Float:
     return score
 
 
-UNTRAINED: dict[str, HeatMap] = {"opening": opening, "smoothing": smoothing}
+def deviation(grey: Float, region: Mask) -> Float:
+    """How far the smoothed grey is from the median of the region; (rows, columns), 0 to 1.
+
+    Args:
+        grey: an image of about 256 pixels, as a fraction of full scale; the mean of its channels.
+        region: what counts of it, at least one pixel.
+    """
+    smooth = ndimage.gaussian_filter(np.where(region, grey - np.median(grey[region]), 0), SIGMA)
+    score: Float = np.where(region, np.abs(smooth).clip(0, 1), 0).astype(np.float32)
+    return score
+
+
+UNTRAINED: dict[str, HeatMap] = {"opening": opening, "smoothing": smoothing, "deviation": deviation}
 """By their name in tables."""

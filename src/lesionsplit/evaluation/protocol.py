@@ -45,6 +45,7 @@ from lesionsplit.evaluation.score_histogram import (
     reliability,
 )
 from lesionsplit.images import Float, Mask, as_float, resize
+from lesionsplit.scores import CALLED_NORMAL
 
 RESOLUTION = 256
 
@@ -54,6 +55,7 @@ def evaluate(
     scores: Mapping[str, Iterable[Scored]],
     thresholds: Mapping[str, float | None],
     resolution: int = RESOLUTION,
+    called_normal: float = CALLED_NORMAL,
 ) -> tuple[Evaluation, dict[str, MethodAccumulator]]:
     """Score methods' heat maps against every annotator.
 
@@ -64,6 +66,7 @@ def evaluate(
         thresholds: by method, the score from which a pixel counts as lesion; None where there is none: measures at
             the stored threshold are then missing.
         resolution: pixels on the longer side of the grid on which scores and masks are compared.
+        called_normal: the lesion fraction below which a slice counts as normal.
 
     Returns:
         The numbers, and by method the counts behind them, from which curves are drawn.
@@ -72,7 +75,7 @@ def evaluate(
         DataError: a lesion slice has no mask of an annotator, or only normal slices have masks.
     """
     annotators = _annotators(table)
-    accumulators = {name: MethodAccumulator(threshold) for name, threshold in thresholds.items()}
+    accumulators = {name: MethodAccumulator(threshold, called_normal) for name, threshold in thresholds.items()}
     between = {name: {other: MaskHistogram() for other in annotators if other != name} for name in annotators}
     streams = {name: iter(stream) for name, stream in scores.items()}
     for row in table:
@@ -105,8 +108,9 @@ def untrained_scores(slices: Iterable[LungSlice], heat_map: HeatMap, resolution:
         heat_map: one of `baselines.UNTRAINED`, or any other function of grey and lungs.
         resolution: of the grid.
     """
-    for grey, lungs in slices:
-        small = to_grid(Scored(as_float(grey), lungs), resolution)
+    for image, lungs in slices:
+        grey = as_float(image)
+        small = to_grid(Scored(grey if grey.ndim == 2 else grey.mean(axis=2), lungs), resolution)
         yield Scored(heat_map(small.score, small.lungs), small.lungs)
 
 

@@ -21,6 +21,8 @@ MEASURES = {
     "removed_dense": "the same over the third of these pixels to which lesions add most",
     "changed_elsewhere": "mean |change| of the lungs away from all outlines, as a fraction of their deviation there",
     "changed_normal": "the same over the lungs of normal slices",
+    "texture": "deviation of healed lesions, as a fraction of that of the same slice's lungs away from all outlines",
+    "fine_texture": "the same of what a narrow Gaussian filter takes off",
 }
 """Pooled over the slices of a split."""
 
@@ -29,6 +31,12 @@ LEVELS = 255
 
 AWAY = 8 / 256
 """Distance from all outlines, as a fraction of the frame's longer side, beyond which a pixel is away from them."""
+
+LARGE = 100
+"""Minimum pixels of a slice that both annotators outlined, and of its lungs away from outlines, to compare texture."""
+
+FINE = 1.5 / 256
+"""Standard deviation of the narrow Gaussian filter, as a fraction of the frame's longer side."""
 
 COUNT, ADDED, REMOVED = range(3)
 
@@ -62,6 +70,12 @@ class RemovalAccumulator:
     normal: Pool = field(default_factory=Pool)
     """The same in normal slices."""
 
+    texture: Pool = field(default_factory=Pool)
+    """(2,): standard deviation of healed lesions, and of lungs away from outlines, each times the lesion's pixels."""
+
+    fine_texture: Pool = field(default_factory=Pool)
+    """The same of what a narrow Gaussian filter takes off."""
+
     changes: bool = False
     """Whether any healthy version differs from its slice."""
 
@@ -91,6 +105,9 @@ class RemovalAccumulator:
             lungs & (ndimage.distance_transform_edt(~outlined) > AWAY * max(image.shape)) if outlined.any() else lungs
         )
         self.elsewhere.add(series, _change(image, removed, away))
+        if min(np.count_nonzero(lesion), np.count_nonzero(away)) >= LARGE:
+            self.texture.add(series, _deviations(healthy, lesion, away))
+            self.fine_texture.add(series, _deviations(_fine(healthy, lungs), lesion, away))
 
     def summarise(self) -> Estimates | None:
         """Numbers with intervals; None where no healthy version differs from its slice: the method makes none."""
@@ -101,6 +118,8 @@ class RemovalAccumulator:
             "removed_dense": (self.lesions, removed_share_of_dense),
             "changed_elsewhere": (self.elsewhere, _ratio),
             "changed_normal": (self.normal, _ratio),
+            "texture": (self.texture, _ratio),
+            "fine_texture": (self.fine_texture, _ratio),
         }
         numbers: dict[str, Resampled] = {}
         for name, (pool, measure) in measures.items():
@@ -130,6 +149,20 @@ def _change(image: Float, removed: Float, where: Mask) -> Values:
     if not where.any():
         return np.zeros((2, 1))
     return np.array([[np.abs(removed[where]).sum()], [image[where].std() * np.count_nonzero(where)]], dtype=np.float64)
+
+
+def _deviations(healthy: Float, lesion: Mask, away: Mask) -> Values:
+    """Standard deviation in two regions, each times the pixels of the first, (2, 1)."""
+    return np.array([[healthy[lesion].std()], [healthy[away].std()]], dtype=np.float64) * np.count_nonzero(lesion)
+
+
+def _fine(image: Float, lungs: Mask) -> Float:
+    """The image less its mean within the lungs, weighted by a narrow Gaussian."""
+    sigma = FINE * max(image.shape)
+    inside = lungs.astype(np.float32)
+    weight = ndimage.gaussian_filter(inside, sigma)
+    mean: Float = ndimage.gaussian_filter(image * inside, sigma) / np.maximum(weight, np.float32(1e-6))
+    return image - mean
 
 
 def _ratio(sums: Values) -> Values:

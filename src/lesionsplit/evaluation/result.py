@@ -41,6 +41,8 @@ BETWEEN_ANNOTATORS: Final = ("dice", "precision", "recall")
 
 ON_SLICES: Final = {
     "false_positive_fraction": "mean over normal slices of the fraction of lung above the stored threshold",
+    "normal_series_marked": "fraction of the normal series with more than 1 % of the lung above the stored threshold",
+    "worst_normal_series": "the highest fraction of the lung of a normal series above the stored threshold",
     "score_of_normal": "mean over normal slices of the mean score in their lungs",
     "score_of_lesion": "the same over lesion slices",
     "specificity": "fraction of the normal slices with less than 1 % of the lung above the stored threshold",

@@ -63,6 +63,9 @@ class SliceNumbers(NamedTuple):
     against: Mapping[str, AgainstOutline]
     """By annotator; empty for normal slices."""
 
+    lung_pixels: int = 1
+    """Pixels of its lung on the grid of the evaluation."""
+
     def wrong(self, annotator: str) -> float:
         """Wrong pixels divided by the pixels of lung; in normal slices all positives are wrong. NaN if unknown."""
         return self.against[annotator].wrong if self.against else self.lesion_fraction

@@ -1,8 +1,8 @@
-"""Suppress false scores from partial volume at the upper and lower edges of the lungs.
+"""Suppress false scores from partial volume: at the upper and lower edges of the lungs, and in coarse pixels.
 
 Next to the domes of the diaphragm, the apices and the sulci a slice averages lung and soft tissue, and breathing
 blurs them further, so that they look like ground glass. Disease extends through more slices than this blur: near an
-edge the score is kept only as far as it does.
+edge the score is kept only as far as it does. In coarse pixels all vessels and edges are blurred like this.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
 
 from lesionsplit.images import Mask
 from lesionsplit.volumes.scratch import releasing
@@ -21,6 +23,9 @@ REACH_MM = 5.0
 
 FARTHEST_MM = 5.0
 """Maximum distance between slices: farther apart, a lesion too is visible in one slice only."""
+
+NARROWEST = 4
+"""Width in coarse pixels of the narrowest lesion that does not look like a blurred vessel."""
 
 
 def slices_blurred(between_mm: float, count: int) -> int:
@@ -68,4 +73,31 @@ def lower_at_edges(score: Voxels, lungs: Voxels, reach: int) -> Iterator[tuple[i
         lowered: Mask = ~np.logical_and.reduce(list(inside)) & (holds < score[at])
         if lowered.any():
             score[at][lowered] = holds[lowered]
+            yield at, lowered
+
+
+def open_coarse(score: Voxels, spacing: tuple[float, float, float]) -> Iterator[tuple[int, Mask]]:
+    """Lower scores to what persists over `NARROWEST` pixels in each direction; in place.
+
+    This is the grey opening by a ball of that diameter, for coarse pixels; by a disc where slices are more than
+    `FARTHEST_MM` apart. Volumes of coarse pixels are small enough to be opened as a whole.
+
+    Args:
+        score: (slices, rows, columns), axial, 0 outside the lungs.
+        spacing: millimetres between slices, rows and columns.
+
+    Yields:
+        For every changed slice its number and where scores are lower, (rows, columns).
+    """
+    diameter = NARROWEST * max(spacing[1:])
+    sizes = [min(max(1, round(diameter / step)), most) for step, most in zip(spacing, score.shape, strict=True)]
+    if spacing[0] > FARTHEST_MM:
+        sizes[0] = 1
+    places = [(np.arange(size) - (size - 1) / 2) * step for size, step in zip(sizes, spacing, strict=True)]
+    apart = sum(np.square(place) for place in np.ix_(*places))
+    before: npt.NDArray[np.uint16] = np.array(score)
+    opened = ndimage.grey_opening(before, footprint=apart <= (diameter / 2) ** 2)
+    for at, lowered in enumerate(opened < before):
+        if lowered.any():
+            score[at][lowered] = opened[at][lowered]
             yield at, lowered

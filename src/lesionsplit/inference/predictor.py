@@ -14,18 +14,22 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from scipy import ndimage
 
-from lesionsplit.data.lung_slice import LungSlice, check_range, find_lungs, lung_masked, read_slice
+from lesionsplit.data.lung_slice import LungSlice, check_range, find_lungs, lung_masked
 from lesionsplit.data.placement import Placement, Spacing
 from lesionsplit.data.table import Slice, Table
-from lesionsplit.errors import DataError, SettingsError
+from lesionsplit.errors import DataError
 from lesionsplit.images import Float, Grey, Mask, as_float, as_grey
 from lesionsplit.models.engine import Engine, EngineOutput
 from lesionsplit.models.open_engine import open_engine
 from lesionsplit.runtime import EngineName
-from lesionsplit.scores import lesion_fraction, lesion_mask, slice_score
+from lesionsplit.scores import CALLED_NORMAL, lesion_fraction, lesion_mask, slice_score
 
 Place: TypeAlias = tuple[str, int]
 """The series of a slice and its position there; slices of one series whose positions differ by one are neighbours."""
+
+LOWEST_CONTRAST = 0.5
+"""In network grey, where the mean lung is 0 and the brightest that a network can see 1. Even small structures that are
+brighter still are more than this on the canvas."""
 
 BATCH = 8
 """Slices per batch: more are not faster on a CPU and need more memory."""
@@ -33,7 +37,10 @@ BATCH = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """The result for one slice; every array is (rows, columns), as the slice."""
+    """The result for one slice; every array is (rows, columns), as the slice.
+
+    A healthy version in colour is (rows, columns, 3).
+    """
 
     score: Float
     """0 to 1, raw: comparable between slices; 0 outside the lungs, except in the pleural margin of some methods."""
@@ -45,6 +52,10 @@ class Prediction:
     """The slice without its lesion, of the input's depth."""
 
     lungs: Mask
+    """The lungs; of other images the region that counts."""
+
+    called_normal: float = CALLED_NORMAL
+    """The lesion fraction below which the slice counts as normal."""
 
     presence: float | None = None
     """Probability that the slice has any lesion, 0 to 1, from methods with a classifier; None from others."""
@@ -59,6 +70,11 @@ class Prediction:
         """Fraction of the lungs that is lesion, 0 to 1."""
         return lesion_fraction(self.mask, self.lungs)
 
+    @property
+    def has_lesion(self) -> bool:
+        """Whether the slice counts as one with lesion."""
+        return self.lesion_fraction >= self.called_normal
+
 
 class SlicePredictor:
     """A network, loaded once for any number of slices.
@@ -69,12 +85,10 @@ class SlicePredictor:
     True
     """
 
-    def __init__(self, engine: Engine, *, threshold: float | None = None) -> None:
+    def __init__(self, engine: Engine, *, threshold: float | str | None = None) -> None:
         self.engine = engine
         self.card = engine.card
-        self.threshold = self.card.threshold if threshold is None else threshold
-        if not isinstance(self.threshold, (int, float)) or not 0 < self.threshold <= 1:
-            raise SettingsError(f"threshold is {self.threshold}; allowed: above 0 and up to 1")
+        self.threshold, self.threshold_from = self.card.choose_threshold(threshold)
 
     @classmethod
     def load(
@@ -82,7 +96,7 @@ class SlicePredictor:
         weights: str | Path | None = None,
         *,
         device: str = "auto",
-        threshold: float | None = None,
+        threshold: float | str | None = None,
         engine: EngineName | None = None,
     ) -> SlicePredictor:
         """Load a weights file, by default the one in the package.
@@ -91,14 +105,15 @@ class SlicePredictor:
             weights: a file that `lesionsplit train` or `lesionsplit export` wrote.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``; with MindSpore ``auto``, ``cpu``, ``ascend``,
                 ``ascend:1``.
-            threshold: the score from which a pixel is lesion, by default the one stored in the weights.
+            threshold: the score from which a pixel is lesion, a number or a name of `PredictionCard.thresholds`; by
+                default the one stored in the weights.
             engine: ``torch``, ``mindspore`` or ``onnx`` (ONNX Runtime); by default as for `open_engine`. Weights that
                 are not exported are converted when ONNX Runtime first runs them, which takes seconds, and are then
                 kept in the user's cache folder.
 
         Raises:
             WeightsError: the file is missing, broken or of another kind, or cannot be converted for the engine.
-            SettingsError: there is no such device or engine, or the threshold is not in (0, 1].
+            SettingsError: there is no such device or engine, or the threshold is not in (0, 1] and no name of one.
         """
         path = None if weights is None else Path(weights)
         return cls(open_engine(path, engine, device), threshold=threshold)
@@ -112,8 +127,11 @@ class SlicePredictor:
 
         Raises:
             DataError: the slice or its lungs are of another type or shape, there is no lung, or the slice is
-                not lung-masked.
+                not lung-masked. Of weights for other images the same holds for these and their region.
         """
+        if not self.card.kind.of_lungs:
+            (prediction,) = self.predict_stream([self.card.kind.seen(image, lungs, "the image")])
+            return prediction
         if image.ndim != 2 or image.dtype not in (np.uint8, np.uint16):
             raise DataError(f"the slice is {image.dtype} {image.shape}; allowed: (rows, columns) of uint8 or uint16")
         if lungs is None:
@@ -181,7 +199,9 @@ class SlicePredictor:
             among: the table that contains their neighbours; by default neighbours are looked up in ``rows``.
         """
         if among is None or not self.card.method.neighbour_weight:
-            yield from self.predict_series(SeriesSlice(row.series, row.position, read_slice(row)) for row in rows)
+            yield from self.predict_series(
+                SeriesSlice(row.series, row.position, self.card.kind.read_row(row)) for row in rows
+            )
             return
         for row in rows:
             near = among.around([row]).slices
@@ -190,10 +210,13 @@ class SlicePredictor:
     def _prepare(self, one: LungSlice, spacing: Spacing | None) -> _Placed:
         grey = as_float(one.grey)
         placement = self.card.placement.place(one.lungs, spacing)
-        return _Placed(one, grey, placement, self.card.normalisation.apply(placement.apply(grey)))
+        shown, region = self.card.kind.place(placement, grey, one.lungs)
+        canvas = self.card.kind.on_canvas(self.card.normalisation.apply(shown), region)
+        return _Placed(one, grey, placement, canvas)
 
     def _infer(self, batch: list[_Placed]) -> EngineOutput:
-        return self.engine.infer(np.stack([one.canvas for one in batch])[:, None])
+        canvases = np.stack([one.canvas for one in batch])
+        return self.engine.infer(canvases if canvases.ndim == 4 else canvases[:, None])
 
     def _finished(self, batch: list[_Placed], running: Future[EngineOutput]) -> Iterator[Prediction]:
         found = running.result()
@@ -204,19 +227,32 @@ class SlicePredictor:
         """Bring the outputs back to the grid of the slice.
 
         The healthy version is the slice plus the change that the network makes, so that unchanged parts keep detail
-        finer than the network's grid.
+        finer than the network's grid. Of what is brighter than the network can see, it loses the share that the
+        network takes off of the contrast to the mean lung.
         """
         image, lungs = placed.slice
         normalisation = self.card.normalisation
         change = normalisation.undo(healthy) - normalisation.undo(placed.canvas)
-        whole = np.where(lungs, placed.grey + placed.placement.undo(change), placed.grey)
-        reached = _widen(lungs, self.card.method.margin_pixels * placed.placement.scale)
-        on_frame = np.where(reached, placed.placement.undo(score).clip(0, 1), 0).astype(np.float32)
+        changed = placed.grey + placed.placement.undo(change)
+        if self.card.kind.of_lungs:
+            unseen = np.where(lungs, placed.grey - normalisation.undo(np.ones(1, np.float32)), 0).clip(min=0)
+            if unseen.any():
+                share = ((placed.canvas - healthy) / np.maximum(placed.canvas, LOWEST_CONTRAST)).clip(0, 1)
+                changed -= placed.placement.undo(share) * unseen
+        whole = np.where(lungs if placed.grey.ndim == 2 else lungs[..., None], changed, placed.grey)
+        resampled = placed.placement.undo(score)
+        if self.card.kind.of_lungs:
+            lungs_and_rim = _widen(lungs, self.card.method.margin_pixels * placed.placement.scale)
+        else:
+            lungs_and_rim = lungs
+            resampled = self.card.kind.without_outside(resampled, placed.canvas, placed.placement)
+        on_frame = np.where(lungs_and_rim, resampled.clip(0, 1), 0).astype(np.float32)
         return Prediction(
             score=on_frame,
             mask=lesion_mask(on_frame, self.threshold),
             healthy=as_grey(whole.astype(np.float32), image.dtype),
             lungs=lungs,
+            called_normal=self.card.kind.called_normal,
             presence=presence,
         )
 
@@ -267,7 +303,7 @@ def averaged(found: Iterable[tuple[Place, Prediction]], share: float) -> Iterato
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """A slice prepared for the network."""
+    """A slice prepared for the network; its canvas is (H, W), or (3, H, W) in colour."""
 
     slice: LungSlice
     grey: Float

@@ -77,10 +77,10 @@ class Components:
     """(components, `IN_LOBE` + `LABELS`): voxel counts, and sums of indices and greys."""
 
     first: npt.NDArray[np.int64]
-    """The first slice of each component, from 0."""
+    """(components, 3): the first slice, row and column of each, from 0."""
 
     last: npt.NDArray[np.int64]
-    """The last slice of each component, from 0."""
+    """(components, 3): the last slice, row and column of each, from 0."""
 
 
 class ComponentAccumulator:
@@ -105,9 +105,10 @@ class ComponentAccumulator:
         weights += [lobe == one for one in range(LABELS)]
         columns = [np.bincount(label, weight, minlength=count) for weight in weights]
         self._sums.append(np.stack(columns, axis=1).astype(np.float64))
-        first, last = np.full(count, np.iinfo(np.int64).max), np.full(count, -1)
-        np.minimum.at(first, label, slices)
-        np.maximum.at(last, label, slices)
+        first, last = _no_box(count)
+        for axis, places in enumerate((slices, *where[1:])):
+            np.minimum.at(first[:, axis], label, places)
+            np.maximum.at(last[:, axis], label, places)
         self._first.append(first)
         self._last.append(last)
 
@@ -117,14 +118,19 @@ class ComponentAccumulator:
         count = int(of_label.max())
         index = of_label[1:] - 1
         sums = np.zeros((count, IN_LOBE + LABELS))
-        first, last = np.full(count, np.iinfo(np.int64).max), np.full(count, -1)
+        first, last = _no_box(count)
         np.add.at(sums, index, np.concatenate(self._sums))
         np.minimum.at(first, index, np.concatenate(self._first))
         np.maximum.at(last, index, np.concatenate(self._last))
-        order = np.lexsort((*sums[:, [COLUMN, ROW, SLICE]].T, first, -sums[:, VOXELS]))
+        order = np.lexsort((*sums[:, [COLUMN, ROW, SLICE]].T, first[:, 0], -sums[:, VOXELS]))
         place = np.zeros(count + 1, dtype=np.int64)
         place[order + 1] = np.arange(1, count + 1)
         return Components(component_of=place[of_label], sums=sums[order], first=first[order], last=last[order])
+
+
+def _no_box(count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """First and last places, (count, 3) each, of components without a voxel so far."""
+    return np.full((count, 3), np.iinfo(np.int64).max), np.full((count, 3), -1)
 
 
 def _pairs(before: Labels, after: Labels) -> npt.NDArray[np.int64]:

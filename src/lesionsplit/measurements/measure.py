@@ -39,7 +39,7 @@ from lesionsplit.measurements.result import (
 )
 from lesionsplit.measurements.settings import MeasurementSettings
 from lesionsplit.measurements.severity import lobe_grade, pan_grade
-from lesionsplit.volumes.decomposed import TOP, DecomposedVolume
+from lesionsplit.volumes.decomposed import EDGE, FAINT, TOP, DecomposedVolume, LeftOut
 from lesionsplit.volumes.volume import Volume, Voxels
 
 NO_SCORE = Missing("not computed: no slice with enough lung")
@@ -87,7 +87,7 @@ def measure(
     small = float(components.sums[large:, VOXELS].sum())
     affected, lungs = np.flatnonzero(profiler.lesion), int(np.count_nonzero(profiler.lung))
     worst = int(np.argmax(profiler.lesion))
-    own_notes = _notes(volume, parts, histograms, sized, lobes is not None)
+    own_notes = [*_left_out(findings.left_out), *_notes(volume, parts, histograms, sized, lobes is not None)]
     scored = [score for score in profiler.score if score is not None]
     return Measurements(
         name=volume.source.name,
@@ -111,6 +111,7 @@ def measure(
         highest_slice_score=max(scored) if scored else NO_SCORE,
         highest_score_slice=profiler.score.index(max(scored)) + 1 if scored else NO_SCORE,
         lesions=lesions,
+        left_out=[*findings.left_out],
         profile=Profile(lung_pixels=profiler.lung, lesion_pixels=profiler.lesion, score=profiler.score),
         settings=settings,
         notes=[*dict.fromkeys(map(printable, [*volume.source.notes, *findings.notes, *own_notes]))],
@@ -144,8 +145,8 @@ def _lesion(volume: Volume, components: Components, index: int, extent: Extent, 
         diameter_mm=NO_SIZE if not sized else extent.mm if deep else ONE_SLICE,
         mean_hu=float(sums[GREY] / voxels) if volume.intensity == "hu" else NO_HU,
         centre_ras_mm=(float(centre[0]), float(centre[1]), float(centre[2])) if sized else NO_SIZE,
-        first_slice=int(components.first[index]) + 1,
-        last_slice=int(components.last[index]) + 1,
+        first_slice=int(components.first[index, 0]) + 1,
+        last_slice=int(components.last[index, 0]) + 1,
     )
 
 
@@ -179,6 +180,20 @@ def _scores(parts: list[Region], with_lobes: bool) -> dict[str, Whole]:
         "lung_severity_score": sum(map(lobe_grade, shares)),
         "high_opacity_score": sum(map(lobe_grade, high)) if high else NO_HU,
     }
+
+
+def _left_out(findings: tuple[LeftOut, ...]) -> list[str]:
+    """A note for each reason why findings were left out."""
+    notes = []
+    for cause in (EDGE, FAINT):
+        volumes = [one.volume_ml for one in findings if one.cause == cause]
+        if volumes:
+            what = "finding" if len(volumes) == 1 else "findings"
+            notes.append(
+                f"{len(volumes)} {what} of {sum(volumes):.1f} mL left out as probably normal ({cause}); "
+                "--all-findings counts such findings"
+            )
+    return notes
 
 
 def _notes(volume: Volume, parts: list[Region], histograms: Histograms, sized: bool, with_lobes: bool) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from lesionsplit.measurements.settings import MeasurementSettings
+from lesionsplit.volumes.decomposed import LeftOut
 
 
 class Missing(msgspec.Struct, frozen=True):
@@ -135,6 +136,9 @@ class Measurements(msgspec.Struct, frozen=True, kw_only=True):
 
     lesions: list[Lesion]
     """The largest first; at most `MeasurementSettings.lesions_listed`."""
+
+    left_out: list[LeftOut]
+    """Findings that are probably normal and in no other number; the largest first."""
 
     profile: Profile
     settings: MeasurementSettings

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 
 from msgspec import Meta
 from torch import Tensor, nn
 
 from lesionsplit.data.sampling import Batch
+from lesionsplit.domains.base import Domain
+from lesionsplit.domains.lungs import LUNGS
 from lesionsplit.errors import SettingsError
 from lesionsplit.losses import Terms
 from lesionsplit.settings import Count, Positive, Settings
@@ -17,13 +20,14 @@ if TYPE_CHECKING:
 
 
 class MethodOutput(NamedTuple):
-    """The result of a method on a batch of slices, (B, 1, H, W) each."""
+    """The result of a method on a batch of slices, (B, C, H, W)."""
 
     score: Tensor
-    """0 to 1, higher is more likely lesion; one scale for all slices, so that one threshold serves all."""
+    """(B, 1, H, W), 0 to 1, higher is more likely lesion; one scale for all slices, so that one threshold serves all
+    of them."""
 
     healthy: Tensor
-    """The slices without their lesions, in network grey."""
+    """(B, C, H, W), the slices without their lesions, in network grey."""
 
     presence: Tensor | None = None
     """(B,), 0 to 1, the probability that a slice has a lesion at all, from a method that predicts it; otherwise the
@@ -47,6 +51,9 @@ class Distillation(Settings, frozen=True):
     half_confidence_ratio: Positive = 2.0
     """A teacher's confidence in a pixel is one half where its score is this many times the teacher's stored threshold,
     which normal lung seldom reaches."""
+
+    teacher_steps_factor: Positive = 1.0
+    """Steps of each teacher's training and of its stages, as a multiple of those of its config."""
 
     def __post_init__(self) -> None:
         if len(set(self.teachers)) < len(self.teachers):
@@ -111,6 +118,16 @@ class MethodSettings(Settings, frozen=True):
         return 0.0
 
     @property
+    def mirror_average(self) -> bool:
+        """Whether the outputs for a slice and for its mirror image are averaged, which takes twice as long."""
+        return False
+
+    @property
+    def forward_passes(self) -> int:
+        """How often the network is applied for the prediction of a slice."""
+        return 2 if self.mirror_average else 1
+
+    @property
     def random_stream(self) -> tuple[int, ...]:
         """Added to the seed of a step, so that the method's random numbers differ from the sampler's."""
         return (1,)
@@ -120,17 +137,49 @@ class MethodSettings(Settings, frozen=True):
         """Width and depth of the network."""
         raise NotImplementedError
 
-    def build(self) -> Method:
+    @property
+    def learns_from_normals(self) -> bool:
+        """Whether the method can be trained on normal slices alone."""
+        return False
+
+    def scaled(self, factor: float) -> MethodSettings:  # noqa: ARG002
+        """The settings for a training of ``factor`` times as many steps: its stages are as much longer."""
+        return self
+
+    def build(self, domain: Domain = LUNGS) -> Method:
         """The method, with fresh weights."""
         raise NotImplementedError
 
-    def build_network(self) -> nn.Module:
+    def build_network(self, domain: Domain = LUNGS) -> nn.Module:
         """The network alone, with fresh weights."""
         raise NotImplementedError
 
-    def infer(self, network: nn.Module, images: Tensor) -> MethodOutput:
-        """Score and healthy version of slices (B, 1, H, W) in network grey; no slice affects another."""
+    def infer(self, network: nn.Module, images: Tensor, domain: Domain = LUNGS) -> MethodOutput:
+        """Score and healthy version of slices (B, C, H, W) in network grey; no slice affects another."""
         raise NotImplementedError
+
+
+def scaled_steps(steps: int, factor: float) -> int:
+    """A number of steps times a factor, at least 1; 0 stays 0."""
+    return max(1, round(steps * factor)) if steps else 0
+
+
+def mirror_mean(predict: Callable[..., Sequence[Tensor]], images: Sequence[Tensor], average: bool) -> list[Tensor]:
+    """Outputs for images; or means of these and the outputs for the mirror images, mirrored back.
+
+    Args:
+        predict: from images to outputs.
+        images: (B, C, H, W) each, what ``predict`` gets.
+        average: whether to predict the mirror images, too.
+
+    Returns:
+        The outputs, (B, C, H, W) each.
+    """
+    direct = predict(*images)
+    if not average:
+        return list(direct)
+    mirrored = predict(*(one.flip(3) for one in images))
+    return [(one + other.flip(3)) / 2 for one, other in zip(direct, mirrored, strict=True)]
 
 
 def bare(network: nn.Module) -> nn.Module:

@@ -28,12 +28,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
+from msgspec.structs import replace
 from torch import Tensor, nn
 
 from lesionsplit.data.sampling import Batch
+from lesionsplit.domains.base import Domain
+from lesionsplit.domains.lungs import LUNGS
 from lesionsplit.losses import Terms
 from lesionsplit.methods.adversarial import AdversarialMethod, frozen
-from lesionsplit.methods.base import MethodOutput, MethodSettings, bare
+from lesionsplit.methods.base import MethodOutput, MethodSettings, bare, scaled_steps
 from lesionsplit.methods.classifier import ClassifierMethod, ClassifierSettings
 from lesionsplit.methods.va_gan import HeatMap, heat_map
 from lesionsplit.networks.critic import Critic, CriticSettings
@@ -92,26 +95,31 @@ class BlSettings(MethodSettings, frozen=True, tag_field="name", tag="bl"):
     heat_map: HeatMap = "absolute"
     """How the score is computed, half of |x - G(x)| in the paper; see `va_gan.heat_map`."""
 
-    def build(self) -> BlMethod:
+    def scaled(self, factor: float) -> BlSettings:
+        """With the classifier trained for the same share of the training."""
+        steps = scaled_steps(self.optimisation.classifier_warmup_steps, factor)
+        return replace(self, optimisation=replace(self.optimisation, classifier_warmup_steps=steps))
+
+    def build(self, domain: Domain = LUNGS) -> BlMethod:
         """The method, with fresh weights."""
-        return BlMethod(self)
+        return BlMethod(self, domain)
 
-    def build_network(self) -> BlNet:
+    def build_network(self, domain: Domain = LUNGS) -> BlNet:
         """The encoder-decoder alone, with fresh weights."""
-        return BlNet(self.network)
+        return BlNet(self.network, domain.channels)
 
-    def infer(self, network: nn.Module, images: Tensor) -> MethodOutput:
+    def infer(self, network: nn.Module, images: Tensor, domain: Domain = LUNGS) -> MethodOutput:
         """Score and healthy version of slices (B, 1, H, W) in network grey."""
         healthy: Tensor = network(images)
-        return MethodOutput(heat_map(healthy - images, self.heat_map), healthy)
+        return MethodOutput(heat_map(healthy - images, self.heat_map, domain), healthy)
 
 
 class BlNet(nn.Module):
     """G: from a slice to the slice without its disease."""
 
-    def __init__(self, settings: TranslatorSettings) -> None:
+    def __init__(self, settings: TranslatorSettings, channels: int = 1) -> None:
         super().__init__()
-        self.translator = build_translator(settings)
+        self.translator = build_translator(settings, channels)
         self.start = settings.start
 
     def forward(self, image: Tensor) -> Tensor:
@@ -147,9 +155,10 @@ def objective(batch: Batch, normal: Tensor, lesion: Tensor, classifier: nn.Modul
 class BlMethod(AdversarialMethod):
     """Trains the classifier, then encoder-decoder and discriminator; each has its optimiser."""
 
-    def __init__(self, settings: BlSettings) -> None:
-        self.classification = ClassifierMethod(settings.classifier)
-        super().__init__(settings.build_network(), Critic(settings.critic), settings.optimisation)
+    def __init__(self, settings: BlSettings, domain: Domain = LUNGS) -> None:
+        self.classification = ClassifierMethod(settings.classifier, domain)
+        network = settings.build_network(domain)  # before the critic: a seed means these weights
+        super().__init__(network, Critic(settings.critic, domain.channels), settings.optimisation)
         self.settings = settings
 
     def setup(self, fabric: Fabric) -> None:

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lesionsplit.data.sampling import Batch
+from lesionsplit.domains.base import Domain
+from lesionsplit.domains.lungs import LUNGS
 from lesionsplit.losses import Terms
 from lesionsplit.methods.base import MethodOutput, MethodSettings, bare
 from lesionsplit.methods.optimisation import SingleNetworkMethod
@@ -29,19 +31,19 @@ class ClassifierSettings(MethodSettings, frozen=True):
     warmup_steps: Count = 50
     """Steps over which the learning rate rises to `learning_rate`."""
 
-    def build(self) -> ClassifierMethod:
+    def build(self, domain: Domain = LUNGS) -> ClassifierMethod:
         """The method, with fresh weights."""
-        return ClassifierMethod(self)
+        return ClassifierMethod(self, domain)
 
-    def build_network(self) -> ResNet:
+    def build_network(self, domain: Domain = LUNGS) -> ResNet:
         """The network alone, with fresh weights."""
-        return ResNet(self.network)
+        return ResNet(self.network, domain.channels)
 
 
 class CamSettings(ClassifierSettings, frozen=True, tag_field="name", tag="cam"):
     """Class activation map (Zhou et al. 2016)."""
 
-    def infer(self, network: nn.Module, images: Tensor) -> MethodOutput:
+    def infer(self, network: nn.Module, images: Tensor, domain: Domain = LUNGS) -> MethodOutput:  # noqa: ARG002
         """Score of slices (B, 1, H, W) in network grey; the healthy version is the slice itself."""
         net = cast(ResNet, bare(network))
         features = net.features(images)
@@ -56,7 +58,7 @@ class GradCamSettings(ClassifierSettings, frozen=True, tag_field="name", tag="gr
     """The stage whose features are weighted; the last in the paper. With the last, the map is the positive part of
     `cam` without its bias, since the head is linear in the mean over pixels."""
 
-    def infer(self, network: nn.Module, images: Tensor) -> MethodOutput:
+    def infer(self, network: nn.Module, images: Tensor, domain: Domain = LUNGS) -> MethodOutput:  # noqa: ARG002
         """Score of slices (B, 1, H, W) in network grey; the healthy version is the slice itself."""
         net = cast(ResNet, bare(network))
         evidence, logit = gradient_activation(net, images, self.stage)
@@ -102,9 +104,11 @@ def enlarge(evidence: Tensor, images: Tensor) -> Tensor:
 class ClassifierMethod(SingleNetworkMethod):
     """Trains the classifier on image labels."""
 
-    def __init__(self, settings: ClassifierSettings) -> None:
+    def __init__(self, settings: ClassifierSettings, domain: Domain = LUNGS) -> None:
         self.settings = settings
-        super().__init__(settings.build_network(), settings, weight_decay=settings.weight_decay, max_grad_norm=None)
+        super().__init__(
+            settings.build_network(domain), settings, weight_decay=settings.weight_decay, max_grad_norm=None
+        )
 
     def step(self, batch: Batch, number: int) -> Terms:
         """Learn from one batch: cross-entropy with the image labels."""

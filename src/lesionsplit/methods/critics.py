@@ -106,7 +106,7 @@ class DirectionCritic(nn.Module):
     def direction(self, healed: View) -> Tensor:
         """`towards_normal` scaled to `SIZE`; 0 outside the lungs, no gradient."""
         change = self.towards_normal(healed).detach() * healed.lungs
-        inside = change.abs()[healed.lungs > 0]
+        inside = change.abs()[(healed.lungs > 0).expand_as(change)]
         if len(inside):
             now = quantile(inside, QUANTILE)
             self.size.copy_(torch.where(self.size > 0, torch.lerp(now, self.size, MEMORY), now))
@@ -116,9 +116,11 @@ class DirectionCritic(nn.Module):
 class ScoreCritic(DirectionCritic):
     """A denoiser that learns normal slices and healthy versions, each under a condition of its own."""
 
-    def __init__(self, settings: ScoreCriticSettings, network: DenoiserSettings, colour: float) -> None:
+    def __init__(
+        self, settings: ScoreCriticSettings, network: DenoiserSettings, colour: float, channels: int = 1
+    ) -> None:
         super().__init__()
-        self.denoiser = Denoiser(network, outputs=3, conditions=len(Condition))
+        self.denoiser = Denoiser(network, 1 + 2 * channels, conditions=len(Condition), channels=channels)
         self.settings, self.colour = settings, colour
 
     def start_from(self, denoiser: nn.Module) -> None:
@@ -158,9 +160,9 @@ class ScoreCritic(DirectionCritic):
 class PatchwiseCritic(DirectionCritic):
     """Rates patches of noised slices, by logistic regression."""
 
-    def __init__(self, settings: PatchSettings) -> None:
+    def __init__(self, settings: PatchSettings, channels: int = 1) -> None:
         super().__init__()
-        self.critic = PatchCritic(settings.network)
+        self.critic = PatchCritic(settings.network, channels)
         self.noise = settings.noise
 
     def forward(self, normal: View, healed: View) -> Terms:
@@ -186,9 +188,9 @@ class PatchwiseCritic(DirectionCritic):
 class WassersteinCritic(DirectionCritic):
     """Rates whole slices (eq. 3)."""
 
-    def __init__(self, settings: WassersteinSettings) -> None:
+    def __init__(self, settings: WassersteinSettings, channels: int = 1) -> None:
         super().__init__()
-        self.loss = CriticLoss(Critic(settings.network))
+        self.loss = CriticLoss(Critic(settings.network, channels))
         self.penalty = settings.penalty
 
     def forward(self, normal: View, healed: View) -> Terms:
@@ -204,18 +206,22 @@ class WassersteinCritic(DirectionCritic):
         return gradient
 
 
-def build_critic(settings: CriticChoice, network: DenoiserSettings, colour: float) -> DirectionCritic:
+def build_critic(
+    settings: CriticChoice, network: DenoiserSettings, colour: float, channels: int = 1
+) -> DirectionCritic:
     """The chosen critic, with fresh weights."""
     if isinstance(settings, ScoreCriticSettings):
-        return ScoreCritic(settings, network, colour)
-    return PatchwiseCritic(settings) if isinstance(settings, PatchSettings) else WassersteinCritic(settings)
+        return ScoreCritic(settings, network, colour, channels)
+    if isinstance(settings, PatchSettings):
+        return PatchwiseCritic(settings, channels)
+    return WassersteinCritic(settings, channels)
 
 
 def denoising_loss(denoiser: nn.Module, view: View, conditions: Tensor, colour: float) -> Tensor:
     """The denoising loss of slices, a scalar: as `diffusion`'s, for a denoiser whose last output is v.
 
     Args:
-        denoiser: a `Denoiser` with three outputs.
+        denoiser: a `Denoiser` whose last outputs are v.
         view: the slices.
         conditions: (B,), int64, a `Condition` each.
         colour: of the noise.
@@ -227,8 +233,8 @@ def denoising_loss(denoiser: nn.Module, view: View, conditions: Tensor, colour: 
 
 
 def estimate(outputs: Tensor) -> Tensor:
-    """v, the last of a denoiser's three outputs (B, 3, H, W)."""
-    return outputs[:, 2:]
+    """v, the last C of a denoiser's 1 + 2 C output images."""
+    return outputs[:, (outputs.shape[1] + 1) // 2 :]
 
 
 def shape_blind(normal: View, healed: View) -> tuple[View, View]:

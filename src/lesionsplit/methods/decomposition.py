@@ -8,12 +8,15 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor, nn
 
 from lesionsplit.data.sampling import Batch
+from lesionsplit.domains.base import Domain
+from lesionsplit.domains.lungs import LUNGS
 from lesionsplit.losses import Terms, edge_weight
 from lesionsplit.methods.adversarial import AdversarialMethod, frozen
-from lesionsplit.methods.base import MethodOutput, MethodSettings
+from lesionsplit.methods.base import MethodOutput, MethodSettings, scaled_steps
 from lesionsplit.networks.critic import Critic, CriticSettings
 from lesionsplit.networks.decomposition import Decomposition, DecompositionNet, NetworkSettings
 from lesionsplit.settings import BelowOne, Count, NonNegative, NonNegativeInt, Positive, Settings
@@ -86,18 +89,23 @@ class DecompositionSettings(MethodSettings, frozen=True, tag_field="name", tag="
     heat_map: HeatMap = "lesion"
     """How the score is computed; see `heat_map`."""
 
-    def build(self) -> DecompositionMethod:
+    def scaled(self, factor: float) -> DecompositionSettings:
+        """With the critic's warm-up as a share of the training."""
+        steps = scaled_steps(self.optimisation.critic_warmup_steps, factor)
+        return replace(self, optimisation=replace(self.optimisation, critic_warmup_steps=steps))
+
+    def build(self, domain: Domain = LUNGS) -> DecompositionMethod:
         """The method, with fresh weights."""
-        return DecompositionMethod(self)
+        return DecompositionMethod(self, domain)
 
-    def build_network(self) -> DecompositionNet:
+    def build_network(self, domain: Domain = LUNGS) -> DecompositionNet:
         """The network alone, with fresh weights."""
-        return DecompositionNet.build(self.network)
+        return DecompositionNet.build(self.network, domain.channels)
 
-    def infer(self, network: nn.Module, images: Tensor) -> MethodOutput:
+    def infer(self, network: nn.Module, images: Tensor, domain: Domain = LUNGS) -> MethodOutput:
         """Score and healthy version of slices (B, 1, H, W) in network grey."""
         parts: Decomposition = network(images)
-        return MethodOutput(heat_map(images, parts, self.heat_map), parts.healthy)
+        return MethodOutput(heat_map(images, parts, self.heat_map, domain), parts.healthy)
 
 
 def objective(
@@ -138,26 +146,30 @@ def distance(image: Tensor, approximation: Tensor, power: Power, *, edges: bool 
     return difference.mean()
 
 
-def heat_map(image: Tensor, parts: Decomposition, kind: HeatMap) -> Tensor:
+def heat_map(image: Tensor, parts: Decomposition, kind: HeatMap, domain: Domain = LUNGS) -> Tensor:
     """The score of every pixel, 0 to 1, (B, 1, H, W), on one scale for all slices.
 
-    ``lesion`` is the positive part of G2: lesions are denser than lung. ``lesion-rescaled`` is the paper's
-    "normalized from [-1, 1] to [0, 1]", in which no lesion is 0.5. ``residual`` is half of |x - G1|, the score
-    of the authors' code, and ``residual-positive`` half of the positive part of x - G1.
+    ``lesion`` is the part of G2 that a lesion can have: in lungs, which are less dense, the positive one.
+    ``lesion-rescaled`` is the paper's "normalized from [-1, 1] to [0, 1]", in which no lesion is 0.5. ``residual`` is
+    half of |x - G1|, the score of the authors' code, and ``residual-positive`` half of that part of x - G1.
     """
     if kind == "lesion":
-        return parts.lesion.clip(0, 1)
+        return domain.size(domain.lesion_part(parts.lesion)).clip(0, 1)
     if kind == "lesion-rescaled":
-        return ((parts.lesion + 1) / 2).clip(0, 1)
+        lesion = parts.lesion if domain.channels == 1 else parts.lesion.mean(dim=1, keepdim=True)
+        return ((lesion + 1) / 2).clip(0, 1)
     residual = (image - parts.healthy) / 2  # a difference of two values in [-1, 1]
-    return residual.abs() if kind == "residual" else residual.clip(0, 1)
+    if kind == "residual":
+        return domain.size(residual.abs())
+    return domain.size(domain.lesion_part(residual)).clip(0, 1)
 
 
 class DecompositionMethod(AdversarialMethod):
     """Trains network and critic, each with its optimiser."""
 
-    def __init__(self, settings: DecompositionSettings) -> None:
-        super().__init__(settings.build_network(), Critic(settings.critic), settings.optimisation)
+    def __init__(self, settings: DecompositionSettings, domain: Domain = LUNGS) -> None:
+        network = settings.build_network(domain)  # before the critic: a seed means these weights
+        super().__init__(network, Critic(settings.critic, domain.channels), settings.optimisation)
         self.settings = settings
 
     def step(self, batch: Batch, number: int) -> Terms:

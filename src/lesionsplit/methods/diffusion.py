@@ -25,8 +25,10 @@ from torch import Tensor, nn
 
 from lesionsplit.data.normalise import SPREAD
 from lesionsplit.data.sampling import Batch
+from lesionsplit.domains.base import Domain
+from lesionsplit.domains.lungs import LUNGS
 from lesionsplit.losses import Terms, masked_mean
-from lesionsplit.methods.base import MethodOutput, MethodSettings
+from lesionsplit.methods.base import MethodOutput, MethodSettings, mirror_mean
 from lesionsplit.methods.optimisation import SingleNetworkMethod
 from lesionsplit.networks.denoiser import (
     Condition,
@@ -38,7 +40,6 @@ from lesionsplit.networks.denoiser import (
     strengths,
 )
 from lesionsplit.settings import BelowOne, Count, Fraction, NonNegative, NonNegativeInt, Positive
-from lesionsplit.synthesis.fields import lungs_of
 
 HeatMap = Literal["residual", "residual-positive", "contrast"]
 
@@ -91,26 +92,35 @@ class DiffusionSettings(MethodSettings, frozen=True, tag_field="name", tag="diff
     noise_seed: NonNegativeInt = 0
     """Of the noise in prediction, which is the same for every slice."""
 
-    def build(self) -> DiffusionMethod:
-        """The method, with fresh weights."""
-        return DiffusionMethod(self)
+    @property
+    def learns_from_normals(self) -> bool:
+        """Yes, where the score needs no label lesion."""
+        return self.heat_map != "contrast"
 
-    def build_network(self) -> Denoiser:
+    @property
+    def forward_passes(self) -> int:
+        """Those of the sampling, for each label that the score needs."""
+        labels = 2 if self.heat_map == "contrast" else 1
+        guided = labels * (2 if self.guidance else 1)
+        steps = self.draws * guided if self.sampling_method == "one-step" else self.sampling_steps * (1 + guided)
+        return steps * super().forward_passes
+
+    def build(self, domain: Domain = LUNGS) -> DiffusionMethod:
+        """The method, with fresh weights."""
+        return DiffusionMethod(self, domain)
+
+    def build_network(self, domain: Domain = LUNGS) -> Denoiser:
         """The network alone, with fresh weights."""
-        return Denoiser(self.network)
+        return Denoiser(self.network, domain.channels, channels=domain.channels)
 
     @torch.no_grad()
-    def infer(self, network: nn.Module, images: Tensor) -> MethodOutput:
+    def infer(self, network: nn.Module, images: Tensor, domain: Domain = LUNGS) -> MethodOutput:
         """Score and healthy version of slices (B, 1, H, W) in network grey."""
-        if not self.mirror_average:
-            return self._infer(network, images)
-        direct, mirrored = self._infer(network, images), self._infer(network, images.flip(3))
-        return MethodOutput(
-            (direct.score + mirrored.score.flip(3)) / 2, (direct.healthy + mirrored.healthy.flip(3)) / 2
-        )
+        output = mirror_mean(lambda one: self._infer(network, one, domain), [images], self.mirror_average)
+        return MethodOutput(*output)
 
-    def _infer(self, network: nn.Module, images: Tensor) -> MethodOutput:
-        lungs = lungs_of(images)
+    def _infer(self, network: nn.Module, images: Tensor, domain: Domain) -> tuple[Tensor, Tensor]:
+        lungs = domain.region(images)
         conditions = (Condition.NORMAL, Condition.LESION) if self.heat_map == "contrast" else (Condition.NORMAL,)
         denoise = guided(network, lungs, self.guidance)
         if self.sampling_method == "one-step":
@@ -118,30 +128,34 @@ class DiffusionSettings(MethodSettings, frozen=True, tag_field="name", tag="diff
             results = one_step(denoise, images * SPREAD, fields, self.level, conditions)
         else:
             results = counterfactual(denoise, images * SPREAD, self.level, self.sampling_steps, conditions)
-        return heat_map(images, [result / SPREAD for result in results], lungs, self.heat_map)
+        return heat_map(images, [result / SPREAD for result in results], lungs, self.heat_map, domain)[:2]
 
 
-def heat_map(images: Tensor, results: list[Tensor], lungs: Tensor, kind: HeatMap) -> MethodOutput:
+def heat_map(
+    images: Tensor, results: list[Tensor], lungs: Tensor, kind: HeatMap, domain: Domain = LUNGS
+) -> MethodOutput:
     """The score of every pixel, 0 to 1, one scale for all slices, and the healthy version; (B, 1, H, W) each.
 
     Let h be the result under the label normal and l the result under the label lesion. ``residual`` is half of
-    |x - h|, ``residual-positive`` half of the positive part of x - h: lesions are denser than lung. ``contrast`` is
-    half of the positive part of l - h. Details that the denoiser cannot reproduce, such as vessels and edges, are
-    missing in both and cancel; the healthy version is x minus that difference, and so keeps these details.
+    |x - h|, ``residual-positive`` half of the part of x - h that a lesion can have: the positive one in lungs, which
+    are less dense than lesions. ``contrast`` is half of that part of l - h. Details that the denoiser cannot reproduce,
+    such as vessels and edges, are missing in both and cancel; the healthy version is x minus that difference, and so
+    keeps these details.
 
     Args:
         images: (B, 1, H, W), network grey.
         results: h, and for ``contrast`` l, of the shape of ``images``.
         lungs: (B, 1, H, W), 1 inside, 0 outside, where slices do not change.
         kind: which score.
+        domain: of the images.
     """
     normal, *lesion = results
     if kind == "contrast":
-        difference = (lesion[0] - normal).clip(0, 2) * lungs
-        return MethodOutput(difference / 2, images - difference)
+        difference = domain.lesion_part(lesion[0] - normal).clip(-2, 2) * lungs
+        return MethodOutput(domain.size(difference) / 2, images - difference)
     difference = (images - normal.clip(-1, 1)) * lungs
-    score = difference.abs() if kind == "residual" else difference.clip(min=0)
-    return MethodOutput(score / 2, images - difference)
+    score = difference.abs() if kind == "residual" else domain.lesion_part(difference)
+    return MethodOutput(domain.size(score) / 2, images - difference)
 
 
 def noise_fields(like: Tensor, count: int, colour: float, seed: int) -> Iterator[Tensor]:
@@ -205,16 +219,16 @@ def follow(denoise: Denoise, noisy: Tensor, levels: list[float], condition: Cond
 class DiffusionMethod(SingleNetworkMethod):
     """Trains the denoiser on slices of both labels."""
 
-    def __init__(self, settings: DiffusionSettings) -> None:
-        self.settings = settings
-        super().__init__(settings.build_network(), settings, max_grad_norm=1.0)
+    def __init__(self, settings: DiffusionSettings, domain: Domain = LUNGS) -> None:
+        self.settings, self.domain = settings, domain
+        super().__init__(settings.build_network(domain), settings, max_grad_norm=1.0)
 
     def step(self, batch: Batch, number: int) -> Terms:
         """Learn from one batch: the mean square error of v inside the lungs (Ho et al. 2020, eq. 14, for v)."""
         images = batch.images
         noise = coloured(torch.randn_like(images), self.settings.colour)
         level, condition = draw_levels(images), draw_conditions(batch, self.settings.label_dropout)
-        clean, lungs = images * SPREAD, lungs_of(images)
+        clean, lungs = images * SPREAD, self.domain.region(images)
         v = self.network(noised(clean, noise, _each(level)), lungs, level, condition)
         loss = squared_error(v, clean, noise, level, lungs)
         return self.learn({"denoising": loss}, {"denoising": 1.0}, number)

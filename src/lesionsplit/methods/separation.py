@@ -17,20 +17,24 @@ To change a term of the loss, change `objective`; to change its weight, `Objecti
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from msgspec import Meta
+from msgspec.structs import replace
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lesionsplit.data.normalise import SPREAD
 from lesionsplit.data.sampling import Batch
+from lesionsplit.domains.base import Domain
+from lesionsplit.domains.lungs import LUNGS
 from lesionsplit.errors import SettingsError
 from lesionsplit.losses import Terms, masked_mean
 from lesionsplit.methods.adversarial import AdversarialMethod, frozen
-from lesionsplit.methods.base import MethodOutput, MethodSettings, bare
+from lesionsplit.methods.base import MethodOutput, MethodSettings, bare, mirror_mean, scaled_steps
 from lesionsplit.methods.critics import (
     CriticChoice,
     DirectionCritic,
@@ -43,7 +47,6 @@ from lesionsplit.methods.critics import (
 from lesionsplit.methods.diffusion import draw_conditions
 from lesionsplit.networks.denoiser import Condition, Denoiser, DenoiserSettings, apply_without_noise
 from lesionsplit.settings import BelowOne, Count, Fraction, NonNegative, NonNegativeInt, Positive, Settings
-from lesionsplit.synthesis.fields import lungs_of, score_pleural_margin
 from lesionsplit.synthesis.transplant import transplanted
 
 HEALTHY_LOGIT = -3.0
@@ -138,6 +141,10 @@ class SeparationSettings(MethodSettings, frozen=True, tag_field="name", tag="sep
     pleural_margin: Fraction = 0.0
     """Fraction of its neighbours' highest score that a pixel just outside the lungs gets at least."""
 
+    mirror_average: bool = True
+    """Whether the outputs for a slice and for its mirror image are averaged, which takes twice as long; see
+    `lesionsplit export --no-mirror`."""
+
     neighbour_weight: Fraction = 0.0
     """Weight of the score of a neighbouring slice of the same series, relative to the slice's own."""
 
@@ -153,42 +160,55 @@ class SeparationSettings(MethodSettings, frozen=True, tag_field="name", tag="sep
         """Those of pretraining."""
         return self.pretraining.steps
 
-    def build(self) -> SeparationMethod:
-        """The method, with fresh weights."""
-        return SeparationMethod(self)
+    def scaled(self, factor: float) -> SeparationSettings:
+        """With pretraining, the critic's warm-up and the start of transplants at the same share of the training."""
+        pretraining = replace(self.pretraining, steps=scaled_steps(self.pretraining.steps, factor))
+        schedule = self.optimisation
+        optimisation = replace(
+            schedule,
+            critic_warmup_steps=scaled_steps(schedule.critic_warmup_steps, factor),
+            transplant_from_step=scaled_steps(schedule.transplant_from_step, factor),
+        )
+        return replace(self, pretraining=pretraining, optimisation=optimisation)
 
-    def build_network(self) -> Denoiser:
+    def build(self, domain: Domain = LUNGS) -> SeparationMethod:
+        """The method, with fresh weights."""
+        return SeparationMethod(self, domain)
+
+    def build_network(self, domain: Domain = LUNGS) -> Denoiser:
         """The network alone, with fresh weights. Its outputs are m's logit, d, and v, which pretraining alone needs."""
-        network = Denoiser(self.network, outputs=3, conditions=len(Condition))
+        network = Denoiser(self.network, 1 + 2 * domain.channels, conditions=len(Condition), channels=domain.channels)
         network.start_from(self.initial_logit if self.lesion_decoder else 0.0)
         return network
 
-    def infer(self, network: nn.Module, images: Tensor) -> MethodOutput:
-        """Score and healthy version of slices (B, 1, H, W) in network grey, averaged over slices and mirror images."""
-        lungs = lungs_of(images)
-        direct = self.split(network, images, lungs)
-        mirrored = self.split(network, images.flip(3), lungs.flip(3))
-        parts = Split(*((one + other.flip(3)) / 2 for one, other in zip(direct, mirrored, strict=True)))
-        score = parts.lesion.clip(0, 2) / 2 if self.heat_map == "lesion" else parts.logit.sigmoid()
+    def infer(self, network: nn.Module, images: Tensor, domain: Domain = LUNGS) -> MethodOutput:
+        """Score and healthy version of slices (B, C, H, W) in network grey."""
+        lungs = domain.region(images)
+        split = partial(self.split, network, domain=domain)
+        parts = Split(*mirror_mean(split, [images, lungs], self.mirror_average))
+        score = domain.size(parts.lesion).clip(0, 2) / 2 if self.heat_map == "lesion" else parts.logit.sigmoid()
         present, absent = self.score_odds * score**self.logit_scale, (1 - score) ** self.logit_scale
         score = present / (present + absent) * lungs
-        return MethodOutput(score_pleural_margin(score, lungs, self.pleural_margin), images - parts.lesion)
+        return MethodOutput(domain.score_rim(score, lungs, self.pleural_margin), images - parts.lesion)
 
-    def split(self, network: nn.Module, images: Tensor, lungs: Tensor) -> Split:
-        """G2 of slices (B, 1, H, W) in network grey, and the logit of m."""
-        logit, density, _ = apply_without_noise(network, images * SPREAD, lungs).chunk(3, dim=1)
-        lesion = logit.sigmoid() * F.softplus(density) if self.lesion_decoder else logit
+    def split(self, network: nn.Module, images: Tensor, lungs: Tensor, domain: Domain = LUNGS) -> Split:
+        """G2 of slices (B, C, H, W) in network grey, and the logit of m."""
+        sizes = (1, domain.channels, domain.channels)
+        logit, density, _ = apply_without_noise(network, images * SPREAD, lungs).split_with_sizes(sizes, dim=1)
+        if not domain.signed:
+            density = F.softplus(density)
+        lesion = logit.sigmoid() * density if self.lesion_decoder else logit.expand_as(images)
         return Split(logit, lesion * lungs)
 
 
 class Split(NamedTuple):
-    """The network's output for slices; (B, 1, H, W) each. The healthy version is the slice less ``lesion``."""
+    """The network's output for slices. The healthy version is the slice less ``lesion``."""
 
     logit: Tensor
-    """Of m."""
+    """(B, 1, H, W), of m."""
 
     lesion: Tensor
-    """G2, network grey; 0 outside the lungs."""
+    """(B, C, H, W), G2, network grey; 0 outside the lungs."""
 
 
 def objective(normal: View, lesion: View, found: tuple[Tensor, Tensor], direction: Tensor | None) -> Terms:
@@ -216,20 +236,20 @@ class SeparationMethod(AdversarialMethod):
 
     critic: DirectionCritic
 
-    def __init__(self, settings: SeparationSettings) -> None:
-        critic = build_critic(settings.critic, settings.network, settings.colour)
+    def __init__(self, settings: SeparationSettings, domain: Domain = LUNGS) -> None:
+        critic = build_critic(settings.critic, settings.network, settings.colour, domain.channels)
         super().__init__(
-            settings.build_network(),
+            settings.build_network(domain),
             critic,
             settings.optimisation,
             critic_loss=critic,
             max_grad_norm=settings.optimisation.max_grad_norm,
         )
-        self.settings = settings
+        self.settings, self.domain = settings, domain
 
     def step(self, batch: Batch, number: int) -> Terms:
         """Pretrain on one batch; afterwards train the critic and, if the schedule says so, the network."""
-        settings, schedule = self.settings, self.settings.optimisation
+        settings, schedule, domain = self.settings, self.settings.optimisation, self.domain
         if number < settings.pretraining.steps:
             return self._pretrain(batch, number)
         number -= settings.pretraining.steps
@@ -239,9 +259,9 @@ class SeparationMethod(AdversarialMethod):
         adversarial = bool(settings.objective.adversarial)
         first = schedule.critic_warmup_steps if adversarial else 0
         trains_network = not adversarial or (number >= first and (number + 1) % schedule.critic_steps == 0)
-        normal, lesion = (View(images, lungs_of(images)) for images in (batch.normal, batch.lesion))
+        normal, lesion = (View(images, domain.region(images)) for images in (batch.normal, batch.lesion))
         with torch.set_grad_enabled(trains_network):
-            both = settings.split(self.network, batch.images, torch.cat([normal.lungs, lesion.lungs]))
+            both = settings.split(self.network, batch.images, torch.cat([normal.lungs, lesion.lungs]), domain)
         in_normal, in_lesion = (Split(*parts) for parts in zip(*(one.chunk(2) for one in both), strict=True))
         measured, direction = self._train_critic(
             normal, View(lesion.images - in_lesion.lesion, lesion.lungs), trains_network
@@ -250,8 +270,8 @@ class SeparationMethod(AdversarialMethod):
             return measured
         terms = objective(normal, lesion, (in_normal.lesion, in_lesion.lesion), direction)
         if settings.objective.transplant and number >= first + schedule.transplant_from_step:
-            made = transplanted(normal.images, normal.lungs, in_lesion.lesion)
-            found = settings.split(self.network, made.images, normal.lungs).lesion
+            made = transplanted(normal.images, normal.lungs, in_lesion.lesion, domain.visible)
+            found = settings.split(self.network, made.images, normal.lungs, domain).lesion
             terms["transplant"] = masked_mean((found - made.lesion).abs(), normal.lungs)
         return measured | self.train_network(terms, settings.objective)
 
@@ -272,7 +292,7 @@ class SeparationMethod(AdversarialMethod):
         pretraining, images = self.settings.pretraining, batch.images
         _set_rate(self.network_optimizer, pretraining.learning_rate * min(1.0, (number + 1) / pretraining.warmup_steps))
         conditions = draw_conditions(batch, pretraining.label_dropout)
-        loss = denoising_loss(self.network, View(images, lungs_of(images)), conditions, self.settings.colour)
+        loss = denoising_loss(self.network, View(images, self.domain.region(images)), conditions, self.settings.colour)
         self._descend(self.network_optimizer, loss)
         return {"denoising": loss.detach()}
 

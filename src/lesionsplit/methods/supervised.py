@@ -17,15 +17,16 @@ from torch import Tensor, nn
 
 from lesionsplit.data.normalise import SPREAD
 from lesionsplit.data.sampling import Batch
+from lesionsplit.domains.base import Domain
+from lesionsplit.domains.lungs import LUNGS
 from lesionsplit.errors import DataError
 from lesionsplit.losses import Terms, masked_mean, overlap_loss
-from lesionsplit.methods.base import MethodOutput, MethodSettings
+from lesionsplit.methods.base import MethodOutput, MethodSettings, mirror_mean
 from lesionsplit.methods.optimisation import SingleNetworkMethod
 from lesionsplit.networks.denoiser import Denoiser, DenoiserSettings, apply_without_noise
 from lesionsplit.networks.lesion_unet import INITIAL_LOGIT
 from lesionsplit.settings import Count, Fraction, Positive
-from lesionsplit.synthesis.fields import lungs_of, score_pleural_margin
-from lesionsplit.synthesis.scanner import ScannerSettings, simulate_scanner
+from lesionsplit.synthesis.scanner import ScannerSettings
 
 
 class SupervisedSettings(MethodSettings, frozen=True, tag_field="name", tag="supervised"):
@@ -40,6 +41,10 @@ class SupervisedSettings(MethodSettings, frozen=True, tag_field="name", tag="sup
     """Fraction of its neighbours' highest score that a pixel just outside the lungs gets at least, as in `distilled`;
     with 0, pixels outside the lungs are not scored: training does not cover them."""
 
+    mirror_average: bool = True
+    """Whether the outputs for a slice and for its mirror image are averaged, which takes twice as long; see
+    `lesionsplit export --no-mirror`."""
+
     neighbour_weight: Fraction = 0.0
     """Weight of the score of a neighbouring slice of the same series, relative to the slice's own; a single slice has
     no neighbours."""
@@ -53,31 +58,31 @@ class SupervisedSettings(MethodSettings, frozen=True, tag_field="name", tag="sup
         """1 if pixels just outside the lungs are scored."""
         return 1 if self.pleural_margin else 0
 
-    def build(self) -> SupervisedMethod:
+    def build(self, domain: Domain = LUNGS) -> SupervisedMethod:
         """The method, with fresh weights."""
-        return SupervisedMethod(self)
+        return SupervisedMethod(self, domain)
 
-    def build_network(self) -> Denoiser:
+    def build_network(self, domain: Domain = LUNGS) -> Denoiser:
         """The network alone, with fresh weights."""
-        network = Denoiser(self.network)
+        network = Denoiser(self.network, channels=domain.channels)
         network.start_from(INITIAL_LOGIT)
         return network
 
-    def infer(self, network: nn.Module, images: Tensor) -> MethodOutput:
-        """Score of slices (B, 1, H, W) in network grey, averaged over the slices and their mirror images.
+    def infer(self, network: nn.Module, images: Tensor, domain: Domain = LUNGS) -> MethodOutput:
+        """Score of slices (B, C, H, W) in network grey.
 
         The healthy version is the slice itself: masks do not show what lies under a lesion.
         """
-        logit = (mask_logit(network, images) + mask_logit(network, images.flip(3)).flip(3)) / 2
-        score, lungs = logit.sigmoid(), lungs_of(images)
+        (logit,) = mirror_mean(lambda one: [mask_logit(network, one, domain)], [images], self.mirror_average)
+        score, lungs = logit.sigmoid(), domain.region(images)
         if self.pleural_margin:
-            score = score_pleural_margin(score * lungs, lungs, self.pleural_margin)
+            score = domain.score_rim(score * lungs, lungs, self.pleural_margin)
         return MethodOutput(score, images)
 
 
-def mask_logit(network: nn.Module, images: Tensor) -> Tensor:
+def mask_logit(network: nn.Module, images: Tensor, domain: Domain = LUNGS) -> Tensor:
     """The logit of the probability that the annotator outlines a pixel of slices (B, 1, H, W) in network grey."""
-    return apply_without_noise(network, images * SPREAD, lungs_of(images))
+    return apply_without_noise(network, images * SPREAD, domain.region(images))
 
 
 def objective(logit: Tensor, outlined: Tensor, lungs: Tensor) -> Terms:
@@ -98,9 +103,9 @@ def objective(logit: Tensor, outlined: Tensor, lungs: Tensor) -> Terms:
 class SupervisedMethod(SingleNetworkMethod):
     """Trains the network on an annotator's masks, and on empty masks of normal slices."""
 
-    def __init__(self, settings: SupervisedSettings) -> None:
-        self.settings = settings
-        super().__init__(settings.build_network(), settings)
+    def __init__(self, settings: SupervisedSettings, domain: Domain = LUNGS) -> None:
+        self.settings, self.domain = settings, domain
+        super().__init__(settings.build_network(domain), settings)
 
     def step(self, batch: Batch, number: int) -> Terms:
         """Learn from one batch.
@@ -111,7 +116,7 @@ class SupervisedMethod(SingleNetworkMethod):
         if batch.outlined is None:
             raise DataError("the slices have no masks; call `prepare` with the annotator whose masks to train on")
         settings = self.settings
-        lungs = lungs_of(batch.images)
-        logit = mask_logit(self.network, simulate_scanner(batch.images, lungs, settings.scanner))
+        lungs = self.domain.region(batch.images)
+        logit = mask_logit(self.network, self.domain.vary(batch.images, lungs, settings.scanner), self.domain)
         terms = objective(logit, torch.cat([torch.zeros_like(batch.outlined), batch.outlined]), lungs)
         return self.learn(terms, dict.fromkeys(terms, 1.0), number)

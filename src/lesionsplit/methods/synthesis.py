@@ -16,23 +16,24 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 import torch
 import torch.nn.functional as F
 from msgspec import Meta
+from msgspec.structs import replace
 from torch import Tensor, nn
 
 from lesionsplit.data.sampling import Batch
+from lesionsplit.domains.base import Domain
+from lesionsplit.domains.defects import DefectSettings
+from lesionsplit.domains.lungs import LUNGS
 from lesionsplit.losses import Terms, overlap_loss
-from lesionsplit.methods.base import MethodOutput, MethodSettings, bare
+from lesionsplit.methods.base import MethodOutput, MethodSettings, bare, scaled_steps
 from lesionsplit.methods.optimisation import SingleNetworkMethod
 from lesionsplit.networks.lesion_unet import LesionOutput, LesionUNet, LesionUNetSettings
 from lesionsplit.settings import BelowOne, Count, Fraction, NonNegative, NonNegativeInt, Positive, Settings, to_table
-from lesionsplit.synthesis.fields import blur, lung_field, lungs_of, parenchyma_grey, quantile, score_pleural_margin
-from lesionsplit.synthesis.lesions import LesionSettings, SyntheticLesions, add_synthetic_lesions
-from lesionsplit.synthesis.scanner import ScannerSettings, simulate_scanner
+from lesionsplit.synthesis.fields import quantile
+from lesionsplit.synthesis.lesions import LesionSettings, SyntheticLesions
+from lesionsplit.synthesis.scanner import ScannerSettings
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-CONTRAST_SIGMA = 1.5
-"""Standard deviation, in pixels of the canvas, of the smoothing before contrast is measured."""
 
 
 class Objective(Settings, frozen=True):
@@ -106,45 +107,70 @@ class SynthesisSettings(MethodSettings, frozen=True, tag_field="name", tag="synt
 
     network: LesionUNetSettings = LesionUNetSettings()
     lesions: LesionSettings = LesionSettings()
+    """In lungs."""
+
+    defects: DefectSettings = DefectSettings()
+    """In images of anything; see `domains.defects`."""
+
     scanner: ScannerSettings = ScannerSettings()
     objective: Objective = Objective()
     self_training: SelfTraining = SelfTraining()
     calibration: Calibration = Calibration()
+    mirror_average: bool = True
+    """Whether the outputs for a slice and for its mirror image are averaged, which takes twice as long; see
+    `lesionsplit export --no-mirror`."""
+
     learning_rate: Positive = 1e-3
     warmup_steps: Count = 50
     """Steps over which the learning rate rises to `learning_rate`."""
 
-    def build(self) -> SynthesisMethod:
+    @property
+    def learns_from_normals(self) -> bool:
+        """Yes: without slices with lesion there is no self-training."""
+        return True
+
+    def scaled(self, factor: float) -> SynthesisSettings:
+        """With self-training from the same share of the training on."""
+        schedule = self.self_training
+        changed = replace(
+            schedule,
+            start_step=scaled_steps(schedule.start_step, factor),
+            ramp_steps=scaled_steps(schedule.ramp_steps, factor),
+        )
+        return replace(self, self_training=changed)
+
+    def build(self, domain: Domain = LUNGS) -> SynthesisMethod:
         """The method, with fresh weights."""
-        return SynthesisMethod(self)
+        return SynthesisMethod(self, domain)
 
-    def build_network(self) -> LesionUNet:
+    def build_network(self, domain: Domain = LUNGS) -> LesionUNet:
         """The network alone, with fresh weights."""
-        return LesionUNet(self.network)
+        return LesionUNet(self.network, domain.channels)
 
-    def infer(self, network: nn.Module, images: Tensor) -> MethodOutput:
+    def infer(self, network: nn.Module, images: Tensor, domain: Domain = LUNGS) -> MethodOutput:
         """Score and healthy version of slices (B, 1, H, W) in network grey."""
         net = cast(LesionUNet, bare(network))
-        parts = net.with_mirror(images)
-        return MethodOutput(score(parts.logit - net.logit_offset, images, self.calibration), images - parts.lesion)
+        parts = net.with_mirror(images, domain.lesion_part) if self.mirror_average else net(images)
+        heat_map = score(parts.logit - net.logit_offset, images, self.calibration, domain)
+        return MethodOutput(heat_map, images - domain.lesion_part(parts.added))
 
 
-def score(logit: Tensor, images: Tensor, settings: Calibration) -> Tensor:
+def score(logit: Tensor, images: Tensor, settings: Calibration, domain: Domain = LUNGS) -> Tensor:
     """The score of every pixel, 0 to 1, (B, 1, H, W), on one scale for all slices.
 
     Args:
         logit: (B, 1, H, W), relative to the logit that normal lung seldom exceeds.
-        images: (B, 1, H, W), network grey.
+        images: (B, C, H, W), network grey.
         settings: of the conversion.
+        domain: of the images.
     """
-    field = lung_field(images)
-    lung_fraction = blur(field.lungs, CONTRAST_SIGMA).clip(min=0.05)
-    parenchyma = parenchyma_grey(images, field, logit < -settings.healthy)
-    contrast = blur(images * field.lungs, CONTRAST_SIGMA) / lung_fraction - parenchyma
-    contrast = (contrast / (field.dense - parenchyma).clip(min=1e-3)).clip(min=0)
-    weight = ((settings.faint + contrast) / (settings.faint + settings.conspicuous)).clip(max=1)
-    inside = (logit / settings.temperature).sigmoid() * weight * field.lungs
-    return score_pleural_margin(inside, field.lungs, settings.pleural_margin)
+    lungs = domain.region(images)
+    inside = (
+        (logit / (settings.temperature * domain.softness)).sigmoid()
+        * domain.conspicuity(images, logit, settings)
+        * lungs
+    )
+    return domain.score_rim(inside, lungs, settings.pleural_margin)
 
 
 def objective(parts: LesionOutput, synthetic: SyntheticLesions) -> Terms:
@@ -161,8 +187,8 @@ def objective(parts: LesionOutput, synthetic: SyntheticLesions) -> Terms:
 
 
 def mean_over(values: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean of (B, 1, H, W) over a batch, with one more pixel of value 0: the mean over no pixel is 0."""
-    return (values * weights).sum() / (weights.sum() + 1)
+    """Weighted mean of (B, C, H, W) over a batch, with one more pixel of value 0: the mean over no pixel is 0."""
+    return (values * weights).sum() / (values.shape[1] * (weights.sum() + 1))
 
 
 def self_training_loss(parts: LesionOutput, predicted: Tensor, lungs: Tensor, margin: float) -> Tensor:
@@ -171,7 +197,7 @@ def self_training_loss(parts: LesionOutput, predicted: Tensor, lungs: Tensor, ma
     Args:
         parts: the network's output for slices with lesion.
         predicted: (B, 1, H, W), the average's logit, relative to the logit that normal lung seldom exceeds.
-        lungs: (B, 1, H, W), 1 inside.
+        lungs: (B, 1, H, W), 1 inside, where it may learn.
         margin: predictions nearer to 0 are left out.
     """
     target = (predicted > 0).to(predicted.dtype)
@@ -183,9 +209,9 @@ def self_training_loss(parts: LesionOutput, predicted: Tensor, lungs: Tensor, ma
 class SynthesisMethod(SingleNetworkMethod):
     """Trains the network on synthetic lesions and, later, on its own predictions."""
 
-    def __init__(self, settings: SynthesisSettings) -> None:
-        self.settings = settings
-        super().__init__(settings.build_network(), settings)
+    def __init__(self, settings: SynthesisSettings, domain: Domain = LUNGS) -> None:
+        self.settings, self.domain = settings, domain
+        super().__init__(settings.build_network(domain), settings)
         self.teacher: nn.Module = copy.deepcopy(self.network).requires_grad_(False).eval()
 
     def setup(self, fabric: Fabric) -> None:
@@ -199,23 +225,24 @@ class SynthesisMethod(SingleNetworkMethod):
 
     def step(self, batch: Batch, number: int) -> Terms:
         """Learn from one batch: its normal slices with synthetic lesions and, later, its slices with lesion."""
-        settings = self.settings
+        settings, domain = self.settings, self.domain
         self._calibrate(batch.normal, number)
-        own = settings.objective.own * self._self_training_weight(number)
-        synthetic = add_synthetic_lesions(batch.normal, settings.lesions)
-        images = simulate_scanner(synthetic.images, synthetic.lungs, settings.scanner)
+        own = settings.objective.own * self._self_training_weight(number) if len(batch.lesion) else 0.0
+        synthetic = domain.draw(batch.normal, batch.images, settings)
+        images = domain.vary(synthetic.images, synthetic.lungs, settings.scanner)
         if own:
-            lungs = lungs_of(batch.lesion)
-            images = torch.cat([images, simulate_scanner(batch.lesion, lungs, settings.scanner)])
+            lungs = domain.region(batch.lesion)
+            images = torch.cat([images, domain.vary(batch.lesion, lungs, settings.scanner)])
         parts: LesionOutput = self.network(images.contiguous(memory_format=torch.channels_last))
         paired = LesionOutput._make(part[: len(batch.normal)] for part in parts)
         terms = objective(paired, synthetic)
         weights = to_table(settings.objective) | {"own": own}
         if own:
+            predicted = self._predict(batch.lesion)
             terms["own"] = self_training_loss(
                 LesionOutput._make(part[len(batch.normal) :] for part in parts),
-                self._predict(batch.lesion),
-                lungs,
+                predicted,
+                lungs * domain.settled(predicted),
                 settings.self_training.logit_margin,
             )
         learnt = self.learn(terms, weights, number)
@@ -231,7 +258,7 @@ class SynthesisMethod(SingleNetworkMethod):
     def _predict(self, images: Tensor) -> Tensor:
         """The average's logits for slices, (B, 1, H, W), relative to the logit that normal lung seldom exceeds."""
         teacher = cast(LesionUNet, self.teacher)
-        logit: Tensor = teacher.with_mirror(images).logit - teacher.logit_offset
+        logit: Tensor = teacher.with_mirror(images, self.domain.lesion_part).logit - teacher.logit_offset
         return logit
 
     @torch.no_grad()
@@ -240,7 +267,7 @@ class SynthesisMethod(SingleNetworkMethod):
         settings = self.settings.calibration
         if number % settings.update_every:
             return
-        logits = self.teacher(normal).logit[lungs_of(normal) > 0]
+        logits = self.teacher(normal).logit[self.domain.region(normal) > 0]
         if not logits.numel():  # slices too small for any lung pixel
             return
         exceeded = quantile(logits.float(), 1 - settings.fpr)

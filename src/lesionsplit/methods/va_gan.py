@@ -25,12 +25,15 @@ from bisect import bisect_left
 from typing import Literal
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor, nn
 
 from lesionsplit.data.sampling import Batch
+from lesionsplit.domains.base import Domain
+from lesionsplit.domains.lungs import LUNGS
 from lesionsplit.losses import Terms
 from lesionsplit.methods.adversarial import AdversarialMethod, frozen
-from lesionsplit.methods.base import MethodOutput, MethodSettings
+from lesionsplit.methods.base import MethodOutput, MethodSettings, scaled_steps
 from lesionsplit.networks.critic import Critic, CriticSettings
 from lesionsplit.networks.translator import TranslatorSettings, build_translator
 from lesionsplit.settings import BelowOne, Count, NonNegative, NonNegativeInt, Positive, Settings
@@ -94,26 +97,32 @@ class VaGanSettings(MethodSettings, frozen=True, tag_field="name", tag="va-gan")
     heat_map: HeatMap = "absolute"
     """How the score is computed; see `heat_map`."""
 
-    def build(self) -> VaGanMethod:
+    def scaled(self, factor: float) -> VaGanSettings:
+        """With long phases of the critic as long as a share of the training; see `Optimisation.critic_long`."""
+        schedule = self.optimisation
+        long = max(schedule.critic_steps, scaled_steps(schedule.critic_long, factor))
+        return replace(self, optimisation=replace(schedule, critic_long=min(long, schedule.critic_long)))
+
+    def build(self, domain: Domain = LUNGS) -> VaGanMethod:
         """The method, with fresh weights."""
-        return VaGanMethod(self)
+        return VaGanMethod(self, domain)
 
-    def build_network(self) -> VaGanNet:
+    def build_network(self, domain: Domain = LUNGS) -> VaGanNet:
         """The map network alone, with fresh weights."""
-        return VaGanNet(self.network, self.output)
+        return VaGanNet(self.network, self.output, domain.channels)
 
-    def infer(self, network: nn.Module, images: Tensor) -> MethodOutput:
+    def infer(self, network: nn.Module, images: Tensor, domain: Domain = LUNGS) -> MethodOutput:
         """Score and healthy version of slices (B, 1, H, W) in network grey."""
         change: Tensor = network(images)
-        return MethodOutput(heat_map(change, self.heat_map), (images + change).clip(-1, 1))
+        return MethodOutput(heat_map(change, self.heat_map, domain), (images + change).clip(-1, 1))
 
 
 class VaGanNet(nn.Module):
     """M: from a slice to the change that makes it normal."""
 
-    def __init__(self, settings: TranslatorSettings, output: Literal["linear", "tanh"]) -> None:
+    def __init__(self, settings: TranslatorSettings, output: Literal["linear", "tanh"], channels: int = 1) -> None:
         super().__init__()
-        self.translator = build_translator(settings)
+        self.translator = build_translator(settings, channels)
         self.output = output
 
     def forward(self, image: Tensor) -> Tensor:
@@ -137,13 +146,14 @@ def objective(image: Tensor, change: Tensor, critic: nn.Module) -> Terms:
     return {"adversarial": -critic(image + change).mean(), "size": change.abs().mean()}
 
 
-def heat_map(change: Tensor, kind: HeatMap) -> Tensor:
-    """The score of every pixel, 0 to 1, (B, 1, H, W), from the change (B, 1, H, W) that makes a slice healthy.
+def heat_map(change: Tensor, kind: HeatMap, domain: Domain = LUNGS) -> Tensor:
+    """The score of every pixel, 0 to 1, (B, 1, H, W), from the change (B, C, H, W) that makes a slice healthy.
 
     ``absolute`` is half of |change|, a difference of two values in [-1, 1], as in the paper. ``positive`` is half
-    of what the change removes: lesions are denser than lung.
+    of what the change removes and a lesion can have: in lungs, what is denser.
     """
-    return ((change.abs() if kind == "absolute" else -change) / 2).clip(0, 1)
+    part = change.abs() if kind == "absolute" else domain.lesion_part(-change)
+    return (domain.size(part) / 2).clip(0, 1)
 
 
 def trains_network(number: int, schedule: Optimisation) -> bool:
@@ -164,8 +174,9 @@ def trains_network(number: int, schedule: Optimisation) -> bool:
 class VaGanMethod(AdversarialMethod):
     """Trains map network and critic, each with its optimiser."""
 
-    def __init__(self, settings: VaGanSettings) -> None:
-        super().__init__(settings.build_network(), Critic(settings.critic), settings.optimisation)
+    def __init__(self, settings: VaGanSettings, domain: Domain = LUNGS) -> None:
+        network = settings.build_network(domain)  # before the critic: a seed means these weights
+        super().__init__(network, Critic(settings.critic, domain.channels), settings.optimisation)
         self.settings = settings
 
     def step(self, batch: Batch, number: int) -> Terms:

@@ -11,8 +11,9 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from msgspec import Meta
+from msgspec import Meta, field
 
+from lesionsplit.data.kind import Channels, ImageKind, RegionName
 from lesionsplit.data.normalise import Normalisation
 from lesionsplit.data.placement import PlacementSettings
 from lesionsplit.errors import SettingsError, WeightsError
@@ -40,6 +41,16 @@ class MethodCard(Settings, frozen=True):
     """All of its settings, for people."""
 
 
+class NamedThreshold(Settings, frozen=True):
+    """Another threshold than the stored one; see `evaluation.threshold.PROMISES`."""
+
+    value: Annotated[float, Meta(gt=0, le=1)]
+    """Lowest score that counts as lesion."""
+
+    promise: str
+    """What holds at it, and how that was found."""
+
+
 class PredictionCard(Settings, frozen=True):
     """How to use a network, and where it comes from."""
 
@@ -54,6 +65,35 @@ class PredictionCard(Settings, frozen=True):
 
     trained: dict[str, str]
     """Where the weights come from: version, data fingerprint, seed, steps."""
+
+    region: RegionName = "lungs"
+    channels: Channels = 1
+    thresholds: dict[str, NamedThreshold] = field(default_factory=dict)
+    """Other thresholds, by name."""
+
+    @property
+    def kind(self) -> ImageKind:
+        """What images the network is for."""
+        return ImageKind(region=self.region, channels=self.channels)
+
+    def choose_threshold(self, chosen: float | str | None) -> tuple[float, str]:
+        """A threshold, and where it is from.
+
+        Args:
+            chosen: a number, the name of one of `thresholds`, or None for the stored threshold.
+
+        Raises:
+            SettingsError: it is none of these.
+        """
+        if chosen is None:
+            return self.threshold, self.threshold_from
+        if isinstance(chosen, str) and chosen in self.thresholds:
+            named = self.thresholds[chosen]
+            return named.value, f"{chosen}: {named.promise}"
+        if isinstance(chosen, str) or not 0 < chosen <= 1:
+            names = f", or {', '.join(self.thresholds)}" if self.thresholds else "; these weights name none"
+            raise SettingsError(f"threshold is {chosen}; allowed: a number above 0 and up to 1{names}")
+        return chosen, "as given"
 
 
 def supervision(annotator: str | None) -> str:

@@ -18,7 +18,7 @@ class EngineOutput(NamedTuple):
     """(B, H, W), 0 to 1."""
 
     healthy: Float
-    """(B, H, W), network grey."""
+    """(B, H, W), or (B, 3, H, W) in colour, network grey."""
 
     presence: Float | None
     """(B,), 0 to 1: the probability that a slice has a lesion, from methods that compute it; else None."""
@@ -34,6 +34,11 @@ class EngineOutput(NamedTuple):
         if not np.isfinite(canvases).all():
             raise DataError("a grey value of a slice is not finite; allowed: finite numbers")
         raise WeightsError("the network's output is not finite: its weights are damaged; get or train them again")
+
+
+def squeezed(images: Float) -> Float:
+    """(B, 1, H, W) as (B, H, W); in colour as they are."""
+    return images[:, 0] if images.shape[1] == 1 else images
 
 
 class Engine(Protocol):
@@ -52,4 +57,4 @@ class Engine(Protocol):
         """Package, version and device or precision, for people."""
 
     def infer(self, canvases: Float) -> EngineOutput:
-        """Run the network on canvases, (B, 1, H, W), network grey."""
+        """Run the network on canvases, (B, C, H, W), network grey."""

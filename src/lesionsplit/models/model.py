@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
-from msgspec import Meta, json
+from msgspec import Meta, field, json
 from torch import Tensor, nn
 
+from lesionsplit.data.kind import Channels, ImageKind, RegionName
 from lesionsplit.data.normalise import Normalisation
 from lesionsplit.data.placement import PlacementSettings
+from lesionsplit.domains.table import domain_of
 from lesionsplit.methods.base import MethodOutput
 from lesionsplit.methods.table import AnyMethod
-from lesionsplit.models.card import DEFAULT, MethodCard, PredictionCard
+from lesionsplit.models.card import DEFAULT, MethodCard, NamedThreshold, PredictionCard
 from lesionsplit.models.weights_file import WeightsKind
 from lesionsplit.settings import Settings
 
@@ -30,6 +32,14 @@ class ModelCard(Settings, frozen=True):
     threshold: Annotated[float, Meta(gt=0, le=1)]
     threshold_from: str
     trained: dict[str, str]
+    region: RegionName = "lungs"
+    channels: Channels = 1
+    thresholds: dict[str, NamedThreshold] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> ImageKind:
+        """What images the network is for."""
+        return ImageKind(region=self.region, channels=self.channels)
 
     def for_prediction(self) -> PredictionCard:
         """The part that prediction needs, which any engine understands."""
@@ -47,6 +57,9 @@ class ModelCard(Settings, frozen=True):
             threshold=self.threshold,
             threshold_from=self.threshold_from,
             trained=self.trained,
+            region=self.region,
+            channels=self.channels,
+            thresholds=self.thresholds,
         )
 
 
@@ -73,7 +86,7 @@ class Model:
         Raises:
             WeightsError: the file is missing, not safetensors, not ours, or does not fit its own card.
         """
-        card, network = WEIGHTS.read(path, lambda card: card.method.build_network())
+        card, network = WEIGHTS.read(path, lambda card: card.method.build_network(domain_of(card.kind)))
         return cls(card, network.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
 
     def save(self, path: Path) -> None:
@@ -90,8 +103,8 @@ class Model:
         return sum(weight.numel() for weight in self.network.parameters())
 
     def infer(self, images: Tensor) -> MethodOutput:
-        """Score and healthy version of slices on the canvas, (B, 1, H, W), in network grey."""
-        return self.card.method.infer(self.network, images)
+        """Score and healthy version of slices on the canvas, (B, C, H, W), in network grey."""
+        return self.card.method.infer(self.network, images, domain_of(self.card.kind))
 
 
 def load_model(weights: str | Path = "default") -> Model:

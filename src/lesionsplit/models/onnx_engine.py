@@ -8,7 +8,7 @@ from pathlib import Path
 from lesionsplit.errors import WeightsError
 from lesionsplit.images import Float
 from lesionsplit.models.card import PredictionCard, parse_card
-from lesionsplit.models.engine import EngineOutput
+from lesionsplit.models.engine import EngineOutput, squeezed
 from lesionsplit.models.onnx_file import INPUT, open_onnx
 from lesionsplit.settings import Count, Settings
 
@@ -30,6 +30,9 @@ class ExportCard(Settings, frozen=True):
     made_with: dict[str, str]
     """Versions of the packages that wrote the file."""
 
+    mirror_left_out: bool = False
+    """Whether the file predicts without the average over mirror images that the weights have."""
+
 
 class OnnxEngine:
     """Runs an exported file, with `cores.threads` threads on the CPU.
@@ -43,7 +46,7 @@ class OnnxEngine:
         self._session, text = open_onnx(path, KEY, device)
         self.export_card = parse_card(ExportCard, text, path)
         shapes = [one.shape[1:] for one in self._session.get_inputs()]
-        if shapes != [[1, *self.card.placement.canvas]]:
+        if shapes != [[self.card.channels, *self.card.placement.canvas]]:
             raise WeightsError(f"{path}: its network takes {shapes}, not the canvas of its card; export it again")
         provider = self._session.get_providers()[0].removesuffix("ExecutionProvider")
         self.name = f"onnxruntime {version('onnxruntime')} on {provider.lower()}"
@@ -59,6 +62,6 @@ class OnnxEngine:
         return self.export_card.parameters
 
     def infer(self, canvases: Float) -> EngineOutput:
-        """Run the network on canvases, (B, 1, H, W), network grey."""
+        """Run the network on canvases, (B, C, H, W), network grey."""
         score, healthy, *presence = self._session.run(None, {INPUT: canvases})
-        return EngineOutput(score[:, 0], healthy[:, 0], presence[0] if presence else None).checked(canvases)
+        return EngineOutput(score[:, 0], squeezed(healthy), presence[0] if presence else None).checked(canvases)

@@ -22,7 +22,7 @@ from lesionsplit.models.onnx_engine import OnnxEngine
 from lesionsplit.models.onnx_file import SUFFIX, runtime_has_cuda
 from lesionsplit.runtime import EngineName
 
-SOURCES = ("methods", "networks", "synthesis", "models")
+SOURCES = ("methods", "domains", "networks", "synthesis", "models")
 """Packages of ours whose code decides what weights compute: converted weights depend on it."""
 
 CONVERTERS = ("torch", "onnx", "onnxscript", "onnxruntime")
@@ -103,14 +103,15 @@ def _check_device(device: str) -> None:
 
 @contextmanager
 def _exported(weights: Path | None) -> Iterator[Path | None]:
-    """The ONNX file beside a weights file, if it was made of just these weights."""
+    """The ONNX file beside a weights file, if it was made of just these weights and computes the same."""
     if weights is None:
         with as_file(FOLDER / "default.onnx") as path:
             yield path
         return
     path = weights.with_suffix(SUFFIX)
     try:
-        same = path.is_file() and weights.is_file() and OnnxEngine(path, "cpu").export_card.weights == digest(weights)
+        card = OnnxEngine(path, "cpu").export_card if path.is_file() and weights.is_file() else None
+        same = card is not None and card.weights == digest(weights) and not card.mirror_left_out
     except (WeightsError, OSError):  # the weights themselves are what the user asked for
         same = False
     yield path if same else None

@@ -30,7 +30,7 @@ class TorchEngine:
         return f"torch {torch.__version__} on {self.device}"
 
     def infer(self, canvases: Float) -> EngineOutput:
-        """Run the network on canvases, (B, 1, H, W), network grey."""
+        """Run the network on canvases, (B, C, H, W), network grey."""
         with torch.inference_mode():
             images = torch.from_numpy(canvases).to(self.device, memory_format=torch.channels_last)
             output = self.model.infer(images)

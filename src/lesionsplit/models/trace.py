@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, export
 from torch.overrides import TorchFunctionMode
 
+from lesionsplit.domains.table import domain_of
 from lesionsplit.errors import WeightsError
 from lesionsplit.models.model import Model
 
@@ -22,12 +23,14 @@ OUTPUTS = ("score", "healthy", "presence")
 
 
 def trace(model: Model) -> ExportedProgram:
-    """Trace what a model computes for canvases, (B, 1, H, W) in network grey, for any B.
+    """Trace what a model computes for canvases, (B, C, H, W) in network grey, for any B.
 
     Raises:
         WeightsError: its method has a step that a graph cannot express.
     """
-    sample = torch.zeros(2, 1, *model.card.placement.canvas)  # two: a batch of one would be taken for a constant
+    sample = torch.zeros(
+        2, model.card.channels, *model.card.placement.canvas
+    )  # two: a batch of one would be taken for a constant
     module, batch = _InferModule(model).eval(), ({0: Dim.DYNAMIC},)
     with quiet():
         try:
@@ -66,10 +69,11 @@ class _InferModule(nn.Module):
         super().__init__()
         self.network = model.network
         self.method = model.card.method
+        self.domain = domain_of(model.card.kind)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         with _Replacements():
-            output = self.method.infer(self.network, images)
+            output = self.method.infer(self.network, images, self.domain)
         return tuple(part for part in output if part is not None)
 
 

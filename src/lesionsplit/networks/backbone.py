@@ -48,14 +48,16 @@ class BackboneSettings(UNetSettings, frozen=True):
 class ResidualUNet(nn.Module):
     """A denoiser that gets slices without noise; its untrained outputs are zero."""
 
-    def __init__(self, settings: BackboneSettings, outputs: int) -> None:
+    def __init__(self, settings: BackboneSettings, outputs: int, channels: int = 1) -> None:
         super().__init__()
-        self.denoiser = Denoiser(settings.denoiser, outputs)
+        self.denoiser = Denoiser(settings.denoiser, outputs, channels=channels)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Images of (B, outputs, H, W), unbounded, from slices of (B, 1, H, W) in network grey.
+        """Images of (B, outputs, H, W), unbounded, from slices of (B, C, H, W) in network grey.
 
         Raises:
             SettingsError: H or W is not a multiple of its stride.
         """
-        return apply_without_noise(self.denoiser, image * SPREAD, (image > -1).to(image.dtype))
+        return apply_without_noise(
+            self.denoiser, image * SPREAD, (image.amax(dim=1, keepdim=True) > -1).to(image.dtype)
+        )

@@ -40,17 +40,17 @@ class Critic(nn.Module):
     layer for each pooled scale is our interpretation: it uses all seven layers.
     """
 
-    def __init__(self, settings: CriticSettings) -> None:
+    def __init__(self, settings: CriticSettings, channels: int = 1) -> None:
         super().__init__()
         first, *pooled = settings.channels
-        self.stem = _layer(1, first, 2, "none")  # no norm: it would remove the slice's own grey level
+        self.stem = _layer(channels, first, 2, "none")  # no norm: it would remove the slice's own grey level
         widths = [first, *pooled]
         self.downs = nn.ModuleList(_layer(fine, coarse, 2, settings.norm) for fine, coarse in pairwise(widths))
         self.scales = nn.ModuleList(_layer(width, width, 1, settings.norm) for width in pooled)
         self.score = nn.Linear(sum(pooled), 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Rate a batch of images (B, 1, H, W); (B,), higher is more like a normal slice, unbounded."""
+        """Rate a batch of images (B, C, H, W); (B,), higher is more like a normal slice, unbounded."""
         features, pooled = self.stem(image), []
         for down, scale in zip(self.downs, self.scales, strict=True):
             features = down(features)
@@ -86,17 +86,17 @@ class PatchCritic(nn.Module):
 
     STRIDE = 4
 
-    def __init__(self, settings: PatchCriticSettings) -> None:
+    def __init__(self, settings: PatchCriticSettings, channels: int = 1) -> None:
         super().__init__()
         first, second, third = settings.channels
         self.layers = nn.Sequential(
-            _layer(2, first, 2, "none"),
+            _layer(channels + 1, first, 2, "none"),
             _layer(first, second, 2, "none"),
             _layer(second, third, 1, "none"),
             nn.Conv2d(third, 1, 3, padding=1),
         )
 
     def forward(self, images: Tensor, lungs: Tensor) -> Tensor:
-        """Rate the patches of images (B, 1, H, W) with lungs of that shape; (B, 1, H / 4, W / 4), unbounded logits."""
+        """Rate the patches of images (B, C, H, W) with lungs (B, 1, H, W); (B, 1, H / 4, W / 4), unbounded logits."""
         ratings: Tensor = self.layers(torch.cat([images * lungs, lungs], dim=1))
         return ratings

@@ -29,7 +29,7 @@ class NetworkSettings(BackboneSettings, frozen=True):
 class Decomposition(NamedTuple):
     """An image split into two parts, whose sum approximates it (eq. 1).
 
-    Both parts are (B, 1, H, W) in network grey, each in (-1, 1).
+    Both parts are (B, C, H, W) in network grey, each in (-1, 1).
     """
 
     healthy: Tensor
@@ -53,20 +53,20 @@ class DecompositionNet(nn.Module):
         self.start = start
 
     @classmethod
-    def build(cls, settings: NetworkSettings) -> DecompositionNet:
+    def build(cls, settings: NetworkSettings, channels: int = 1) -> DecompositionNet:
         """The network with fresh weights."""
         if settings.backbone == "residual":
-            return cls(nn.Identity(), {"both": ResidualUNet(settings, outputs=2)}, settings.start)
-        channels, norm = settings.channels, settings.norm
+            return cls(nn.Identity(), {"both": ResidualUNet(settings, 2 * channels, channels)}, settings.start)
+        widths, norm = settings.channels, settings.norm
         names = ["healthy", "lesion"] if settings.decoders == "separate" else ["both"]
-        decoders = {name: Decoder(channels, norm, outputs=2 // len(names)) for name in names}
+        decoders = {name: Decoder(widths, norm, outputs=2 * channels // len(names)) for name in names}
         if settings.start == "identity":
             for decoder in decoders.values():
                 decoder.start_from_zero()
-        return cls(Encoder(channels, norm), decoders, settings.start)
+        return cls(Encoder(widths, norm, channels), decoders, settings.start)
 
     def forward(self, image: Tensor) -> Decomposition:
-        """Split a batch of images, (B, 1, H, W), in network grey.
+        """Split a batch of images, (B, C, H, W), in network grey.
 
         Raises:
             SettingsError: H or W is not a multiple of the encoder's stride.

@@ -104,24 +104,31 @@ class Denoiser(nn.Module):
     a batch independent.
     """
 
-    def __init__(self, settings: DenoiserSettings, outputs: int = 1, *, conditions: int = 3) -> None:
-        """``outputs``: number of output images; one for v. ``conditions``: how many of `Condition` it knows."""
+    def __init__(self, settings: DenoiserSettings, outputs: int = 1, *, conditions: int = 3, channels: int = 1) -> None:
+        """See the class.
+
+        Args:
+            settings: width and depth.
+            outputs: number of output images, by default one for v.
+            conditions: how many of `Condition` it knows.
+            channels: of the slices.
+        """
         super().__init__()
-        channels, embedding = settings.channels, settings.embedding
-        coarse_to_fine = list(reversed(channels))
+        widths, embedding = settings.channels, settings.embedding
+        coarse_to_fine = list(reversed(widths))
         self.stride = settings.stride
         self.patch = int(settings.patch)
         self.level = nn.Sequential(nn.Linear(embedding, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
         self.condition = nn.Embedding(conditions, embedding)
-        self.stem = nn.Conv2d(2 * self.patch**2, channels[0], kernel_size=3, padding=1)
-        self.falling = nn.ModuleList(Block(fine, fine, embedding) for fine in channels)
-        self.downs = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(channels))
+        self.stem = nn.Conv2d((channels + 1) * self.patch**2, widths[0], kernel_size=3, padding=1)
+        self.falling = nn.ModuleList(Block(fine, fine, embedding) for fine in widths)
+        self.downs = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(widths))
         self.ups = nn.ModuleList(
             nn.ConvTranspose2d(coarse, fine, 2, stride=2) for coarse, fine in pairwise(coarse_to_fine)
         )
         self.rising = nn.ModuleList(Block(2 * fine, fine, embedding) for fine in coarse_to_fine[1:])
-        self.norm = _norm(channels[0])
-        self.head = nn.Conv2d(channels[0], outputs * self.patch**2, kernel_size=3, padding=1)
+        self.norm = group_norm(widths[0])
+        self.head = nn.Conv2d(widths[0], outputs * self.patch**2, kernel_size=3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]  # our head has one
 
@@ -129,7 +136,7 @@ class Denoiser(nn.Module):
         """v, from which slice and noise follow, (B, outputs, H, W).
 
         Args:
-            noisy: (B, 1, H, W); pixels outside the lungs are ignored.
+            noisy: (B, C, H, W); pixels outside the lungs are ignored.
             lungs: (B, 1, H, W), 1 inside, 0 outside.
             level: (B,), of the noise, 0 to 1.
             condition: (B,), int64, a `Condition` each.
@@ -137,6 +144,13 @@ class Denoiser(nn.Module):
         Raises:
             SettingsError: H or W is not a multiple of its stride.
         """
+        features, _, _ = self._features(noisy, lungs, level, condition)
+        return self._images(features)
+
+    def _features(
+        self, noisy: Tensor, lungs: Tensor, level: Tensor, condition: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The features that the last layer reads, the patches of the input, both (B, C, h, w), and the embedding."""
         self._check(noisy)
         embedded = F.silu(self.level(waves(level, self.condition.embedding_dim)) + self.condition(condition))
         patches = F.pixel_unshuffle(torch.cat([noisy * lungs, lungs], dim=1), self.patch)
@@ -147,6 +161,9 @@ class Denoiser(nn.Module):
             skips.append(features)
         for up, block, skip in zip(self.ups, self.rising, reversed(skips[:-1]), strict=True):
             features = block(torch.cat([skip, up(features)], dim=1), embedded)
+        return features, patches, embedded
+
+    def _images(self, features: Tensor) -> Tensor:
         output: Tensor = F.pixel_shuffle(self.head(F.silu(self.norm(features))), self.patch)
         return output
 
@@ -169,7 +186,7 @@ def apply_without_noise(network: nn.Module, images: Tensor, lungs: Tensor) -> Te
 
     Args:
         network: a `Denoiser`.
-        images: (B, 1, H, W), in units of the denoiser.
+        images: (B, C, H, W), in units of the denoiser.
         lungs: (B, 1, H, W), 1 inside, 0 outside.
     """
     count, device = images.shape[0], images.device  # not len(), which is a constant in an exported graph
@@ -184,7 +201,7 @@ class Block(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, embedding: int) -> None:
         super().__init__()
-        self.first_norm, self.second_norm = _norm(inputs), _norm(outputs)
+        self.first_norm, self.second_norm = group_norm(inputs), group_norm(outputs)
         self.first = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1)
         self.second = nn.Conv2d(outputs, outputs, kernel_size=3, padding=1)
         self.modulation = nn.Linear(embedding, 2 * outputs)
@@ -205,5 +222,6 @@ def waves(level: Tensor, count: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
-def _norm(width: int) -> nn.GroupNorm:
+def group_norm(width: int) -> nn.GroupNorm:
+    """A group norm of `GROUPS` groups, or of as many as divide the features."""
     return nn.GroupNorm(math.gcd(GROUPS, width), width)

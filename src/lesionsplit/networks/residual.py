@@ -1,4 +1,4 @@
-"""ResNet-18 (He et al. 2016) for slices of one channel: predicts whether a whole slice has a lesion."""
+"""ResNet-18 (He et al. 2016) for slices: predicts whether a whole slice has a lesion."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class ResNetSettings(Settings, frozen=True):
 class ResNet(nn.Module):
     """Four stages of two residual blocks, the mean over pixels, one linear layer."""
 
-    def __init__(self, settings: ResNetSettings) -> None:
+    def __init__(self, settings: ResNetSettings, channels: int = 1) -> None:
         super().__init__()
         widths = [settings.width * 2**stage for stage in range(STAGES)]
         kernel = 7 if settings.stem == "imagenet" else 3
-        layers = [*_conv(1, widths[0], kernel, 2), nn.ReLU(inplace=True)]
+        layers = [*_conv(channels, widths[0], kernel, 2), nn.ReLU(inplace=True)]
         if settings.stem == "imagenet":
             layers.append(nn.MaxPool2d(3, 2, 1))
         self.stem = nn.Sequential(*layers)
@@ -59,11 +59,11 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logit, (B,), of the probability that a slice has a lesion, for slices (B, 1, H, W) in network grey."""
+        """Logit, (B,), of the probability that a slice has a lesion, for slices (B, C, H, W) in network grey."""
         return self.classify(self.features(image))
 
     def features(self, image: Tensor, stage: Stage = 4) -> Tensor:
-        """Features of slices (B, 1, H, W) after a stage, (B, C, h, w), rectified."""
+        """Features of slices (B, C, H, W) after a stage, (B, C, h, w), rectified."""
         features: Tensor = self.stem(image)
         for layers in self.stages[:stage]:
             features = layers(features)

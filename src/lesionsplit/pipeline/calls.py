@@ -19,7 +19,7 @@ def predict(
     source: Any,
     *,
     weights: str | Path = "default",
-    threshold: float | None = None,
+    threshold: float | str | None = None,
     affine: Any = None,
     runtime: Runtime | None = None,
     **options: Any,
@@ -33,7 +33,8 @@ def predict(
         source: a path (NIfTI, NRRD, MetaImage; a DICOM file, folder or zip; PNG, JPG or TIFF), a nibabel or SimpleITK
             image, an array (I, J, K) with its affine, or a slice (rows, columns) of uint8 or uint16.
         weights: ``default`` for the weights in the package; a file that `train` or ``lesionsplit export`` wrote.
-        threshold: the lowest score that counts as lesion; by default the one stored with the weights.
+        threshold: the lowest score that counts as lesion, a number or a name that the weights have for one
+            (``specific``, ``sensitive``); by default the one stored with the weights.
         affine: (4, 4), voxel indices to millimetres in RAS+, of an array (I, J, K).
         runtime: device, threads, engine, progress.
         options: fields of `PredictOptions`, such as ``lungs``, ``intensity`` or ``force``.

@@ -14,12 +14,13 @@ from lesionsplit.evaluation.result import Evaluation
 from lesionsplit.evaluation.slices import SliceNumbers, worst
 from lesionsplit.images import write_image
 from lesionsplit.models.card import digest
+from lesionsplit.models.open_engine import open_engine
 from lesionsplit.report.evaluation import write_curves, write_numbers
 from lesionsplit.report.examples import Shown, described_page, example_page
 from lesionsplit.runtime import Runtime
 
-NETWORK, BASELINE = "lesionsplit", "opening"
-"""Names of the network and of the untrained baseline in tables and files."""
+NETWORK, BASELINE, IMAGE_BASELINE = "lesionsplit", "opening", "deviation"
+"""Names of the network and of the untrained baselines, of lungs and of other images, in tables and files."""
 
 
 def evaluate(
@@ -29,6 +30,7 @@ def evaluate(
     split: Split = "test",
     out: str | Path | None = None,
     resolution: int = 256,
+    threshold: float | str | None = None,
     runtime: Runtime = Runtime(),
 ) -> Evaluation:
     """Score a network's heat maps against the masks of every annotator, beside the grey opening and chance.
@@ -40,6 +42,7 @@ def evaluate(
         out: folder for metrics.json, metrics.csv, metrics.md, per_slice.csv, curves and pages of slices; None to write
             no files.
         resolution: pixels on the frame's longer side of the grid on which scores and masks are compared.
+        threshold: instead of the stored one, as for `predict`.
         runtime: device, threads, engine and progress.
 
     Returns:
@@ -49,9 +52,12 @@ def evaluate(
         DataError, WeightsError, SettingsError: see their messages.
     """
     runtime.begin()
-    network = EntrySettings(name=NETWORK, weights=str(weights))
+    network = EntrySettings(name=NETWORK, weights=str(weights), threshold=threshold)
+    kind = open_engine(None if str(weights) == "default" else Path(weights), runtime.engine, runtime.device).card.kind
+    baseline = BASELINE if kind.of_lungs else IMAGE_BASELINE
     config = ComparisonSettings(
-        entry=(network, EntrySettings(name=BASELINE, untrained=BASELINE)),
+        entry=(network, EntrySettings(name=baseline, untrained=baseline)),
+        region=kind.region,
         reference=NETWORK,
         title="Evaluation",
         split=split,
@@ -74,7 +80,7 @@ def _write(folder: Path, comparison: Comparison, runtime: Runtime) -> None:
     slices = comparison.accumulators[NETWORK].slices
     pages: dict[str, tuple[str, list[SliceNumbers]]] = {
         "worst": (
-            "worst first, by wrong fraction of lung",
+            f"worst first, by wrong fraction of {comparison.config.noun}",
             worst(slices, comparison.table.annotators[0], count=20, of_a_series=2),
         ),
         "random": (f"drawn at random, seed {SEED}", choose_random(slices)),
@@ -93,4 +99,5 @@ def _shown(comparison: Comparison, rows: Sequence[Slice]) -> Shown:
         scores=scores_of(network, rows, comparison.table),
         annotators=comparison.table.annotators,
         threshold=network.threshold,
+        noun=comparison.config.noun,
     )

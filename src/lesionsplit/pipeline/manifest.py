@@ -26,7 +26,7 @@ from lesionsplit.models.card import digest
 from lesionsplit.pipeline.case_folder import MANIFEST, DamagedManifestError, Manifest, read_manifest
 from lesionsplit.pipeline.case_table import INCOMPLETE
 from lesionsplit.pipeline.fingerprint import content, files_of, fingerprint, state
-from lesionsplit.pipeline.options import FILES, PredictOptions
+from lesionsplit.pipeline.options import PredictOptions
 from lesionsplit.pipeline.predictor import Predictor
 from lesionsplit.pipeline.volume_result import VolumeResult
 
@@ -51,6 +51,7 @@ class Manifests:
         self.out = out
         self.weights = predictor.weights
         self._card = predictor.slices.card
+        self._threshold_from = predictor.slices.threshold_from
         self._engine = predictor.slices.engine.name
         self._options = options
         self._masked = options.deidentified
@@ -64,7 +65,8 @@ class Manifests:
             "lung weights": _lung_weights(options),
             "lobes": "given" if options.lobes is not None else None,
             "measurements": json.loads(msgspec.json.encode(options.measurements)),
-            "outputs": list(options.write or FILES),
+            "outputs": list(options.kinds),
+            "all_findings": options.all_findings,
             "omit_empty_frames": options.omit_empty_frames,
             "deidentify": self._masked,
         }
@@ -197,7 +199,7 @@ class Manifests:
                 given |= _uids(volume.source.instances)
         manifest = {
             "settings": self._asked,
-            "threshold from": self._card.threshold_from,
+            "threshold from": self._threshold_from,
             "trained": self._card.trained,
             "engine": self._engine,
             "lungs from": result.decomposed.lungs_from,

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
+from lesionsplit.data.kind import ImageKind
 from lesionsplit.errors import SettingsError
 from lesionsplit.io.dicom.pseudonyms import Pseudonyms
 from lesionsplit.lungs.method import LungMethod
@@ -34,6 +35,10 @@ FILES: Final[dict[str, str]] = {
 }
 """What can be written of a volume, and the file's name; ``numbers`` includes report.csv."""
 
+USUAL: Final = tuple(kind for kind in FILES if kind != "map")
+"""What is written unless the user chooses. A parametric map has 32 bits for each voxel, not compressed: 110 MB where
+score.nii.gz has 4, and few viewers show it."""
+
 SLICE_FILES: Final = ("score", "mask", "healthy", "overlay")
 """What can be written of an image: NAME_score.png and so on."""
 
@@ -52,6 +57,7 @@ VOLUMES_ONLY: Final[dict[str, str]] = {
     "write": "--write",
     "pseudonyms": "--deidentify",
     "omit_empty_frames": "--omit-empty-frames",
+    "all_findings": "--all-findings",
 }
 """Options that an image has no use for, as the command line calls them."""
 
@@ -74,6 +80,9 @@ class PredictOptions:
     lungs: UserMask | None = None
     """The user's own lung mask; by default lungs are found."""
 
+    regions: UserMask | None = None
+    """The user's masks of the region that counts, for weights of region ``mask``."""
+
     lung_method: LungMethod | None = None
     """How lungs are found where no mask is given; ``network`` by default."""
 
@@ -85,10 +94,13 @@ class PredictOptions:
 
     measurements: MeasurementSettings = field(default_factory=MeasurementSettings)
     write: tuple[str, ...] | None = None
-    """Files to write of a volume, of `FILES`; by default all that can be made of it."""
+    """Files to write of a volume, of `FILES`; by default those of `USUAL` that can be made of it, with ``all`` all."""
 
     pseudonyms: Pseudonyms | None = None
     """Given: no patient name, identifier, date, UID or path in any file."""
+
+    all_findings: bool = False
+    """Whether findings that are probably normal count as lesion, see `inference.left_out`."""
 
     omit_empty_frames: bool = False
     """Whether DICOM segmentations leave out slices in which a segment is empty: smaller files, which some viewers do
@@ -107,13 +119,13 @@ class PredictOptions:
             if value not in allowed:
                 said = ", ".join(str(one) for one in allowed if one is not None)
                 raise SettingsError(f"{name} is {value!r}; allowed: {said}")
-        for name, given in (("lungs", self.lungs), ("lobes", self.lobes)):
+        for name, given in (("lungs", self.lungs), ("lobes", self.lobes), ("regions", self.regions)):
             if given is not None and not isinstance(given, (Path, np.ndarray)):
                 raise SettingsError(f"{name} is a {type(given).__name__}; allowed: a path or an array")
         if not isinstance(self.measurements, MeasurementSettings):
             raise SettingsError("measurements: give MeasurementSettings, or ground_glass and consolidation")
-        if unknown := set(self.write or ()) - set(FILES):
-            raise SettingsError(f"cannot write {', '.join(sorted(unknown))}; allowed: {', '.join(FILES)}")
+        if unknown := set(self.write or ()) - {*FILES, "all"}:
+            raise SettingsError(f"cannot write {', '.join(sorted(unknown))}; allowed: {', '.join(FILES)}, all")
         if self.omit_empty_frames and not self.makes("seg", "sr"):
             raise SettingsError("--omit-empty-frames applies to the DICOM segmentation only; add --write seg")
 
@@ -135,7 +147,7 @@ class PredictOptions:
         allowed = [one.name for one in fields(cls) if one.name != "write"]
         if unknown := [name for name in given if name not in allowed]:
             raise SettingsError(f"unknown option {unknown[0]}; allowed: {', '.join(allowed)}")
-        for name in ("lungs", "lobes", "lungmask_weights"):
+        for name in ("lungs", "lobes", "regions", "lungmask_weights"):
             if isinstance(given.get(name), str):
                 given[name] = Path(given[name])
         return cls(**given)
@@ -153,6 +165,30 @@ class PredictOptions:
     def deidentified(self) -> bool:
         """Whether results must not identify the patient."""
         return self.pseudonyms is not None
+
+    def check_kind(self, kind: ImageKind) -> None:
+        """Refuse options that weights for a kind of images have no use for.
+
+        Raises:
+            SettingsError: naming the option.
+        """
+        if kind.of_lungs:
+            if self.regions is not None:
+                raise SettingsError("--regions: these weights are for chest CT; give lung masks with --lungs")
+            return
+        if self.lungs is not None:
+            raise SettingsError(
+                f"--lungs: these weights are for images of region {kind.region}; "
+                + ("leave it out" if kind.region == "whole" else "give the masks of regions with --regions")
+            )
+        if self.intensity != "auto":
+            raise SettingsError(f"--intensity: these weights are for images of region {kind.region}; leave it out")
+        if (self.regions is None) == (kind.region == "mask"):
+            raise SettingsError(
+                "--regions: these weights need a mask of the region of each image; give the folder of the masks"
+                if kind.region == "mask"
+                else "--regions: these weights are for whole images; leave it out"
+            )
 
     def check_image(self, name: str) -> None:
         """Refuse options that have no effect on an image.
@@ -180,7 +216,7 @@ class PredictOptions:
         Raises:
             SettingsError: naming the option.
         """
-        wanted = [kind for kind in DICOM_FILES if kind in (self.write or ())]
+        wanted = [kind for kind in DICOM_FILES if kind in self.named]
         if no_dicom and wanted:
             raise SettingsError(
                 f"{name}: {no_dicom}, so {', '.join(wanted)} cannot be made of it; allowed here: {OTHER_FILES}"
@@ -192,13 +228,25 @@ class PredictOptions:
         hu = self.intensity != "8-bit" if hu is None else hu
         if not hu and ranges != (usual.ground_glass, usual.consolidation):
             raise SettingsError(f"{name}: is not in HU, so --ground-glass and --consolidation do not apply")
+        if not hu and self.all_findings:
+            raise SettingsError(f"{name}: is not in HU, so nothing is left out and --all-findings does not apply")
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The `FILES` that the user asks for one by one."""
+        return () if self.write is None or "all" in self.write else self.write
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The files to write of a volume, as far as they can be made of it."""
+        return self.named or (tuple(FILES) if self.write else USUAL)
 
     def makes(self, *kinds: str) -> bool:
         """Whether one of some `FILES` is asked for."""
-        return not set(kinds).isdisjoint(self.write or FILES)
+        return not set(kinds).isdisjoint(self.kinds)
 
     def left_out(self, no_dicom: str) -> tuple[str, ...]:
         """A note on the DICOM objects that nobody asked for by name and that cannot be made."""
-        if not no_dicom or self.write is not None:
+        if not no_dicom or self.named:
             return ()
         return (f"DICOM objects are left out: {no_dicom}",)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+import msgspec
+import numpy as np
 
 from lesionsplit.errors import DataError, OutputError
 from lesionsplit.images import write_bytes
@@ -21,6 +26,17 @@ from lesionsplit.volumes.decomposed import TOP, DecomposedVolume
 
 AT_ONCE = 2
 """Files written at a time: each may have an array in memory for a moment."""
+
+
+def load_writers(kinds: Sequence[str]) -> None:
+    """Load what writes DICOM objects: half a second in which the network of the lungs can work.
+
+    What cannot be loaded is not needed yet: writing says so.
+    """
+    if set(kinds) & set(DICOM_FILES):
+        with suppress(Exception):
+            import lesionsplit.io.dicom.segmentation
+            import lesionsplit.io.dicom.structured_report  # noqa: F401
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,17 +117,31 @@ class VolumeFiles:
             provenance=self.origin.provenance,
         )
 
+    def _made_from(self) -> tuple[str, ...]:
+        """All that decides what is in the DICOM objects: the slices, the settings, the result."""
+        volume, found = self.decomposed.volume, hashlib.sha256()
+        for score, lungs in zip(volume.axial(self.decomposed.score), volume.axial(self.decomposed.lungs), strict=True):
+            if lungs.any():
+                found.update(np.ascontiguousarray(score).data)
+                found.update(np.ascontiguousarray(lungs).data)
+        return (
+            *(str(one.SOPInstanceUID) for one in volume.source.instances),
+            msgspec.json.encode(msgspec.structs.replace(self.measurements, name="")).decode(),
+            f"{self.origin.omit_empty_frames}",
+            found.hexdigest(),
+        )
+
     def _write_dicom(self, kinds: Sequence[str], failed: dict[str, Exception]) -> None:
         """The parametric map, the segmentation, and the report, which refers to the segmentation."""
-        # Loading highdicom takes half a second, and volumes that are no DICOM need none
-
         # Loading highdicom takes half a second, and volumes that are no DICOM need none
         from lesionsplit.io.dicom.identity import new_identity
         from lesionsplit.io.dicom.parametric_map import write_parametric_map
         from lesionsplit.io.dicom.segmentation import write_segmentation
         from lesionsplit.io.dicom.structured_report import write_structured_report
 
-        identity = new_identity(weights=self.origin.weights, pseudonyms=self.origin.pseudonyms)
+        identity = new_identity(
+            weights=self.origin.weights, made_from=self._made_from(), pseudonyms=self.origin.pseudonyms
+        )
         score, mask, report = (self.folder / FILES[kind] for kind in ("map", "seg", "sr"))
         if "map" in kinds:
             write = partial(write_parametric_map, self.decomposed, score, identity=identity)

@@ -21,7 +21,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Its absolute path."""
 
     lesion: Literal["yes", "no"]
-    """``yes`` where the lesion covers at least `LESION_FRACTION` of the lung."""
+    """``yes`` where the slice counts as one with lesion; see `scores.CALLED_NORMAL`."""
 
     slice_score: Fraction
     lesion_pixels: NonNegativeInt
@@ -46,11 +46,15 @@ class Made(msgspec.Struct, frozen=True):
     weights: str
     threshold: Fraction
     lungs: str = ""
+    region: str = ""
+    """Instead of ``lungs``, for images of other things."""
+
     lesionsplit: str = ""
 
     def differences(self, other: Made) -> list[str]:
         """What was different, for people."""
-        names = {"weights": "weights", "threshold": "threshold", "lungs": "lungs", "lesionsplit": "version"}
+        names = {"weights": "weights", "threshold": "threshold", "lungs": "lungs", "region": "region"}
+        names["lesionsplit"] = "version"
         return [said for key, said in names.items() if getattr(self, key) != getattr(other, key)]
 
 

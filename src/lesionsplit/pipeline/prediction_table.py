@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +20,10 @@ import numpy as np
 from lesionsplit.atomic import cannot_write, locked
 from lesionsplit.csvtext import csv_text, printable
 from lesionsplit.errors import DataError
-from lesionsplit.evaluation.accumulators import CALLED_NORMAL as LESION_FRACTION
 from lesionsplit.images import write_bytes
 from lesionsplit.pipeline.fingerprint import content
 from lesionsplit.pipeline.prediction_rows import COLUMNS, HEADER, Made, is_header, is_whole, rows_in
 from lesionsplit.pipeline.result import SliceResult
-from lesionsplit.pipeline.scan import lungs_file
 from lesionsplit.pipeline.slice_files import slice_files
 
 TABLE = "predictions.csv"
@@ -44,8 +42,8 @@ class PredictionTable:
     """The rows of predictions.csv."""
 
     out: Path
-    lungs: Path | None = None
-    """The user's lung masks: a folder, or the file of a single slice."""
+    mask_of: Callable[[Path], Path | None] | None = None
+    """The file of the user's mask of a slice, if there are any."""
 
     rows: dict[str, dict[str, str]] = field(default_factory=dict)
     """By the absolute path of the slice."""
@@ -103,10 +101,11 @@ class PredictionTable:
     def look(self, path: Path) -> str:
         """The fingerprint of a slice and its lung mask, once, before it is read; empty if they cannot be."""
         if path not in self._prints:
-            sources = [path] if self.lungs is None else [path, lungs_file(self.lungs, path)]
             try:
+                mask = None if self.mask_of is None else self.mask_of(path)
+                sources = [path] if mask is None else [path, mask]
                 self._prints[path] = content(sources)
-            except OSError:  # the one who reads the slice says why
+            except (OSError, DataError):  # the one who reads the slice says why
                 return ""
         return self._prints[path]
 
@@ -141,7 +140,7 @@ class PredictionTable:
         found = result.prediction
         values = (
             _key(path),
-            "yes" if found.lesion_fraction >= LESION_FRACTION else "no",
+            "yes" if found.has_lesion else "no",
             f"{found.slice_score:.5f}",
             str(np.count_nonzero(found.mask)),
             f"{found.lesion_fraction:.5f}",

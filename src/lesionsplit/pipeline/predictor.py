@@ -49,18 +49,19 @@ class Predictor:
 
     @classmethod
     def load(
-        cls, weights: str | Path = "default", *, threshold: float | None = None, runtime: Runtime | None = None
+        cls, weights: str | Path = "default", *, threshold: float | str | None = None, runtime: Runtime | None = None
     ) -> Predictor:
         """Load a model.
 
         Args:
             weights: ``default`` for the weights in the package; a file that `train` or `lesionsplit export` wrote.
-            threshold: the lowest score that counts as lesion; by default the one stored with the weights.
+            threshold: the lowest score that counts as lesion, a number or a name that the weights have for one
+                (``specific``, ``sensitive``); by default the one stored with the weights.
             runtime: device, threads, engine, progress.
 
         Raises:
             WeightsError: the file is missing, broken or of another kind.
-            SettingsError: there is no such device or engine, or the threshold is not in (0, 1].
+            SettingsError: there is no such device or engine, or the threshold is not in (0, 1] and no name of one.
         """
         runtime = runtime or Runtime()
         runtime.begin()
@@ -108,6 +109,7 @@ class Predictor:
         """
         # The network skips images without lung. They wait here, so that results come in the images' order.
         waiting: list[SliceImage] = []
+        floor = 0.0 if self.slices.card.kind.of_lungs else self.threshold
 
         def with_lung() -> Iterator[LungSlice]:
             for one in images:
@@ -119,7 +121,9 @@ class Predictor:
             while not waiting[0].seen.lungs.any():
                 yield self._without_lung(waiting.pop(0))
             one = waiting.pop(0)
-            yield SliceResult(name=one.name, image=one.image, prediction=one.restore(found), threshold=self.threshold)
+            yield SliceResult(
+                name=one.name, image=one.image, prediction=one.restore(found), threshold=self.threshold, floor=floor
+            )
         yield from map(self._without_lung, waiting)
 
     def predict_volume(
@@ -134,11 +138,14 @@ class Predictor:
         return predictor.predict(volume, scratch, options, clock or Clock())
 
     def _predict(self, sources: Iterable[tuple[Any, Any]], options: PredictOptions) -> Iterator[Result]:
+        kind = self.slices.card.kind
+        options.check_kind(kind)
+
         def opened() -> Generator[tuple[Volume | SliceImage, Scratch], None, None]:
             for source, affine in sources:
                 with Scratch() as scratch:  # its arrays stay readable when its folder has gone
                     device = self.runtime.device
-                    yield open_scan(source, scratch, options, affine=affine, device=device), scratch
+                    yield open_scan(source, scratch, options, affine=affine, device=device, kind=kind), scratch
 
         with closing(opened()) as scans:  # removes temporary files at once, also after an error
             for is_image, group in groupby(scans, lambda one: isinstance(one[0], SliceImage)):

@@ -70,13 +70,13 @@ class Result:
 
         Args:
             folder: is made where it does not exist.
-            write: which files, of `kinds`; by default all that apply.
+            write: which files, of `kinds`; by default all that apply but a parametric map.
 
         Raises:
             SettingsError: a kind is unknown or does not apply to this scan.
             DataError: some files could not be made; the others are written.
         """
-        chosen = self.kinds if write is None else tuple(write)
+        chosen = tuple(kind for kind in self.kinds if kind != "map") if write is None else tuple(write)
         if wrong := [kind for kind in chosen if kind not in self.kinds]:
             raise SettingsError(f"{self.name}: cannot write {wrong[0]!r}; allowed here: {', '.join(self.kinds)}")
         try:
@@ -128,6 +128,9 @@ class SliceResult(Result):
     threshold: float
     notes: tuple[str, ...] = ()
 
+    floor: float = 0.0
+    """Score below which overlays show the image alone."""
+
     @property
     def score(self) -> Float:
         """(rows, columns), 0 to 1, raw."""
@@ -163,7 +166,7 @@ class SliceResult(Result):
         return SLICE_FILES
 
     def _save(self, folder: Path, kinds: tuple[str, ...]) -> list[Path]:
-        return write_slice(folder, self.name, self.image, self.prediction, kinds)
+        return write_slice(folder, self.name, self.image, self.prediction, kinds, self.floor)
 
     def _panels(self) -> Panels:
         return Panels(

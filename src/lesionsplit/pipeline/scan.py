@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lesionsplit.data.kind import CHEST_CT, ImageKind, read_region
 from lesionsplit.data.lung_slice import LungSlice, check_range, find_lungs, lung_masked, read_lung_slice, read_lungs
+from lesionsplit.data.table import list_images
 from lesionsplit.errors import DataError, NoLungError
-from lesionsplit.images import Grey, Mask, read_grey, read_mask_file
+from lesionsplit.images import SUFFIXES, Grey, Mask, read_grey, read_mask_file
 from lesionsplit.inference.predictor import Prediction
 from lesionsplit.io.case import Case
 from lesionsplit.io.cases import find_cases
@@ -34,7 +36,7 @@ class SliceImage:
 
     name: str
     image: Grey
-    """(rows, columns), as it was given."""
+    """(rows, columns), or (rows, columns, 3) in colour, as it was given."""
 
     seen: LungSlice
     """As the network is given it: black outside the lungs, which may be empty."""
@@ -44,7 +46,13 @@ class SliceImage:
 
 
 def open_scan(
-    source: Any, scratch: Scratch, options: PredictOptions, *, affine: Any = None, device: str = "auto"
+    source: Any,
+    scratch: Scratch,
+    options: PredictOptions,
+    *,
+    affine: Any = None,
+    device: str = "auto",
+    kind: ImageKind = CHEST_CT,
 ) -> Volume | SliceImage:
     """Read a scan.
 
@@ -54,6 +62,7 @@ def open_scan(
         options: what its values mean; whether to continue despite inconsistencies; an image's lungs.
         affine: (4, 4), voxel indices to millimetres in RAS+, of an array (I, J, K).
         device: of the network that finds the lungs of an image.
+        kind: what images the weights are for.
 
     Raises:
         DataError: it cannot be read, or is none of these.
@@ -61,10 +70,10 @@ def open_scan(
     if affine is not None and not isinstance(source, np.ndarray):
         raise DataError("affine applies to an array (I, J, K) only; other sources have their own")
     if isinstance(source, (str, Path)):
-        return _open_path(Path(source), scratch, options, device)
+        return _open_path(Path(source), scratch, options, device, kind)
     if isinstance(source, np.ndarray):
-        if source.ndim == 2 and affine is None:
-            return slice_image(source, "slice", options, device)
+        if affine is None and (source.ndim == 2 or not kind.of_lungs):
+            return slice_image(source, "slice" if kind.of_lungs else "image", options, device, kind)
         if source.ndim != 3 or affine is None:
             raise DataError(f"the source is an array of shape {source.shape}; {ALLOWED}")
         return _volume(source, np.asarray(affine), scratch, options)
@@ -75,18 +84,27 @@ def open_scan(
     raise DataError(f"the source is a {type(source).__name__}; {ALLOWED}")
 
 
-def read_image(path: Path, options: PredictOptions, lungs: Path | None = None, device: str = "auto") -> SliceImage:
+def read_image(
+    path: Path,
+    options: PredictOptions,
+    lungs: Path | None = None,
+    device: str = "auto",
+    kind: ImageKind = CHEST_CT,
+) -> SliceImage:
     """An image file as a slice.
 
     Args:
-        path: PNG, JPG or TIFF, 8 or 16 bit, grey.
-        options: whether it is lung-masked (``auto``) or shows the whole chest (``8-bit``).
-        lungs: the file of its lung mask, if there is one.
+        path: PNG, JPG or TIFF, 8 or 16 bit.
+        options: whether a slice is lung-masked (``auto``) or shows the whole chest (``8-bit``).
+        lungs: the file of its lung mask, or of its region, if there is one.
         device: of the network that finds lungs.
+        kind: what images the weights are for.
 
     Raises:
         DataError: it cannot be read, or is not lung-masked.
     """
+    if not kind.of_lungs:
+        return _plain(kind.pixels(path), None if lungs is None else read_region(lungs), stem(path.name), kind)
     if options.intensity == "8-bit":
         raw = read_grey(path)
         return _whole_chest(raw, stem(path.name), None if lungs is None else read_lungs(lungs, raw), device)
@@ -94,12 +112,21 @@ def read_image(path: Path, options: PredictOptions, lungs: Path | None = None, d
     return _lung_masked(seen.grey if lungs is None else read_grey(path), stem(path.name), seen)
 
 
-def slice_image(image: npt.NDArray[Any], name: str, options: PredictOptions, device: str = "auto") -> SliceImage:
+def slice_image(
+    image: npt.NDArray[Any],
+    name: str,
+    options: PredictOptions,
+    device: str = "auto",
+    kind: ImageKind = CHEST_CT,
+) -> SliceImage:
     """An array, (rows, columns), as a slice; see `read_image`.
 
     Raises:
         DataError: the array or its lungs are of another type or shape, or it is not lung-masked.
     """
+    if not kind.of_lungs:
+        region: Any = options.regions
+        return _plain(image, read_region(region) if isinstance(region, Path) else region, name, kind)
     if image.ndim != 2 or image.dtype not in (np.uint8, np.uint16):
         raise DataError(f"the slice is {image.dtype} {image.shape}; allowed: (rows, columns) of uint8 or uint16")
     lungs: Any = options.lungs
@@ -121,6 +148,31 @@ def lungs_file(lungs: Path, image: Path) -> Path:
     return lungs / f"{image.stem}_lungs.png" if lungs.is_dir() else lungs
 
 
+def region_file(regions: Path, image: Path) -> Path:
+    """The mask of an image's region: NAME.png or another image of that name in a folder, or the file itself.
+
+    Raises:
+        DataError: the folder has none.
+    """
+    if not regions.is_dir():
+        return regions
+    found = [path for path in list_images(regions) if path.stem == image.stem]
+    if not found:
+        raise DataError(f"{image}: has no mask of its region in {regions}; add {image.stem}.png")
+    return found[0]
+
+
+def mask_file(options: PredictOptions, image: Path, kind: ImageKind) -> Path | None:
+    """The user's mask of an image, of its lungs or of its region, if there is one.
+
+    Raises:
+        DataError: it is missing in the folder that was given.
+    """
+    if kind.of_lungs:
+        return lungs_file(options.lungs, image) if isinstance(options.lungs, Path) else None
+    return region_file(options.regions, image) if isinstance(options.regions, Path) else None
+
+
 def one_case(path: Path) -> Case | Path:
     """The one volume, or the one image, that a path stands for.
 
@@ -136,14 +188,19 @@ def one_case(path: Path) -> Case | Path:
     return everything[0]
 
 
-def _open_path(path: Path, scratch: Scratch, options: PredictOptions, device: str) -> Volume | SliceImage:
+def _open_path(
+    path: Path, scratch: Scratch, options: PredictOptions, device: str, kind: ImageKind
+) -> Volume | SliceImage:
     found = one_case(path)
     if isinstance(found, Case):
+        if not kind.of_lungs:
+            raise DataError(f"{path}: is a volume, and these weights are for single images ({', '.join(SUFFIXES)})")
         return found.read(scratch, options.reading)
-    if isinstance(options.lungs, np.ndarray):
-        return slice_image(read_grey(found), stem(found.name), options, device)
-    lungs = None if options.lungs is None else lungs_file(options.lungs, found)
-    return read_image(found, options, lungs, device)
+    if isinstance(options.lungs if kind.of_lungs else options.regions, np.ndarray):
+        return slice_image(
+            kind.pixels(found) if not kind.of_lungs else read_grey(found), stem(found.name), options, device, kind
+        )
+    return read_image(found, options, mask_file(options, found, kind), device, kind)
 
 
 def _of_nibabel(image: Any, scratch: Scratch, options: PredictOptions) -> Volume:
@@ -214,6 +271,17 @@ def _whole_chest(image: Grey, name: str, lungs: Mask | None, device: str) -> Sli
         return replace(found, healthy=window.with_change(image, grey, found.healthy, found.lungs))
 
     return SliceImage(name=name, image=image, seen=lung_masked(grey, lungs), restore=restore)
+
+
+def _plain(image: Grey, region: Mask | None, name: str, kind: ImageKind) -> SliceImage:
+    """An image of anything."""
+    seen = kind.seen(image, region, name)
+
+    def restore(found: Prediction) -> Prediction:
+        inside = seen.lungs if image.ndim == 2 else seen.lungs[..., None]
+        return replace(found, healthy=np.where(inside, found.healthy, image))
+
+    return SliceImage(name=name, image=image, seen=seen, restore=restore)
 
 
 def _lung_masked(image: Grey, name: str, seen: LungSlice) -> SliceImage:

@@ -18,6 +18,9 @@ Written = TypeVar("Written")
 
 OUTLINE = (255, 64, 64)
 
+CONTRASTING = (0, 229, 255)
+"""Far from the colours of heat maps, and from grey: of other images than slices of CT."""
+
 
 def slice_files(folder: Path, name: str) -> dict[str, Path]:
     """The paths of an image's files, by kind."""
@@ -25,19 +28,33 @@ def slice_files(folder: Path, name: str) -> dict[str, Path]:
 
 
 def write_slice(
-    folder: Path, name: str, image: Grey, prediction: Prediction, kinds: Sequence[str] = SLICE_FILES
+    folder: Path,
+    name: str,
+    image: Grey,
+    prediction: Prediction,
+    kinds: Sequence[str] = SLICE_FILES,
+    floor: float = 0.0,
 ) -> list[Path]:
     """Write the files of an image; returns their paths.
+
+    Args:
+        folder: to write to.
+        name: of the image.
+        image: itself.
+        prediction: what was found in it.
+        kinds: which files.
+        floor: score below which the overlay shows the image alone.
 
     Raises:
         OutputError: some could not be made; the others are written.
     """
     files = slice_files(folder, name)
+    colour = CONTRASTING if floor else OUTLINE
     draw: dict[str, Callable[[], Grey]] = {
         "score": lambda: as_grey(prediction.score, np.uint16),
         "mask": lambda: np.where(prediction.mask, 255, 0).astype(np.uint8),
         "healthy": lambda: prediction.healthy,
-        "overlay": lambda: outline(overlay_tile(shown(image), prediction.score), prediction.mask, OUTLINE),
+        "overlay": lambda: outline(overlay_tile(shown(image), prediction.score, floor=floor), prediction.mask, colour),
     }
     failed: dict[str, Exception] = {}
     for kind in kinds:

@@ -13,10 +13,10 @@ from lesionsplit.atomic import cannot_lock, rename, temporary_folder
 from lesionsplit.errors import DataError, OutputError, one_failure
 from lesionsplit.pipeline.inputs import Outcome, gather
 from lesionsplit.pipeline.options import PredictOptions
-from lesionsplit.pipeline.prediction_table import NameTakenError, PredictionTable
+from lesionsplit.pipeline.prediction_table import TABLE, NameTakenError, PredictionTable
 from lesionsplit.pipeline.predictor import Predictor
 from lesionsplit.pipeline.result import SliceResult
-from lesionsplit.pipeline.scan import SliceImage, lungs_file, read_image
+from lesionsplit.pipeline.scan import SliceImage, mask_file, read_image
 
 AHEAD = 16
 """Slices whose files may wait to be written, which bounds memory."""
@@ -59,10 +59,14 @@ def predict_slices(
     paths = gather(inputs, out, "score", fail)
     refused = outcome.failed
     options.check_image(str(paths[0]))
-    lungs = options.lungs if isinstance(options.lungs, Path) else None
-    if lungs is not None and not lungs.is_dir() and not (lungs.is_file() and len(paths) == 1):
-        raise DataError(f"{lungs}: no such folder; give the one that `lesionsplit lungs` wrote")
-    table = PredictionTable(out, lungs)
+    kind = predictor.slices.card.kind
+    options.check_kind(kind)
+    given = options.lungs if kind.of_lungs else options.regions
+    masks = given if isinstance(given, Path) else None
+    if masks is not None and not masks.is_dir() and not (masks.is_file() and len(paths) == 1):
+        where = "give the one that `lesionsplit lungs` wrote" if kind.of_lungs else "give the folder of the masks"
+        raise DataError(f"{masks}: no such folder; {where}")
+    table = PredictionTable(out, None if masks is None else lambda path: mask_file(options, path, kind))
     if removed := table.begin(_manifest(predictor, options), paths, overwrite=overwrite):
         warn(f"{table.path}: {removed} rows of other slices with other or unknown settings were removed")
     for line in filter(None, (table.damage, cannot_lock(out))):
@@ -82,8 +86,8 @@ def predict_slices(
             for path in progress(todo, len(todo), "Predicting"):
                 table.look(path)  # before it is read: what changes later is seen by the next call
                 try:
-                    mask = None if lungs is None else lungs_file(lungs, path)
-                    image = read_image(path, options, mask, predictor.runtime.device)
+                    mask = mask_file(options, path, kind)
+                    image = read_image(path, options, mask, predictor.runtime.device, kind)
                 except Exception as error:
                     drop(path, error)
                     continue
@@ -151,16 +155,22 @@ def predict_slices(
     if (counted := outcome.done + outcome.skipped + outcome.failed - refused) != len(paths):
         raise RuntimeError(f"{counted} of {len(paths)} slices are done, skipped or failed; the others were lost")
     table.finish(paths)
+    if len(table.rows) > 1:
+        from lesionsplit.pipeline.image_page import write_image_page  # loads jinja2
+
+        write_image_page(out, table.rows, kind, table=TABLE, manifest=_manifest(predictor, options))
     return outcome
 
 
 def _manifest(predictor: Predictor, options: PredictOptions) -> dict[str, str | float]:
     raw, given = options.intensity == "8-bit", options.lungs is not None
+    kind = predictor.slices.card.kind
+    lungs = f"{'raw, ' if raw else ''}{'given' if given else 'found' if raw else 'masked'}"
     return {
         "lesionsplit": version("lesionsplit"),
         "weights": predictor.weights,
         "threshold": predictor.threshold,
-        "lungs": f"{'raw, ' if raw else ''}{'given' if given else 'found' if raw else 'masked'}",
-        "threshold from": predictor.slices.card.threshold_from,
+        **({"lungs": lungs} if kind.of_lungs else {"region": kind.region}),
+        "threshold from": predictor.slices.threshold_from,
         "score": "NAME_score.png, 16 bit: 65535 is 1.0",
     }

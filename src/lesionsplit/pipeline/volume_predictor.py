@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from lesionsplit.csvtext import printable
 from lesionsplit.errors import DataError, NoLungError
+from lesionsplit.inference.left_out import leave_out
 from lesionsplit.inference.predictor import SlicePredictor
 from lesionsplit.inference.volume import decompose
 from lesionsplit.io.dicom.source import why_no_objects
@@ -22,7 +24,7 @@ from lesionsplit.measurements.measure import measure
 from lesionsplit.memory import give_back_memory
 from lesionsplit.pipeline.clock import Clock
 from lesionsplit.pipeline.options import OTHER_FILES, PredictOptions, UserMask
-from lesionsplit.pipeline.outputs import Origin
+from lesionsplit.pipeline.outputs import Origin, load_writers
 from lesionsplit.pipeline.volume_result import VolumeResult
 from lesionsplit.runtime import Runtime
 from lesionsplit.volumes.decomposed import DecomposedVolume
@@ -70,13 +72,17 @@ class VolumePredictor:
         volume = whole.scan
         for note in left_out:
             self.runtime.warn(f"{name}: {note}; the other files are written; to ask for them alone: {OTHER_FILES}")
-        with clock("lungs"):
+        with ThreadPoolExecutor(1) as beside, clock("lungs"):
+            if not no_dicom:
+                beside.submit(load_writers, options.kinds)
             lungs = self._lungs(volume, scratch, options)
             lobes = self._lobes(whole.volume, scratch, options)
         give_back_memory()
         with clock("lesions"):
             decomposed = decompose(volume, lungs, self.slices, scratch, progress=self.runtime.progress)
             decomposed = whole.whole(decomposed, scratch)
+            if not options.all_findings:
+                decomposed = leave_out(decomposed)
         give_back_memory()
         with clock("numbers"):
             measurements = measure(decomposed, options.measurements, lobes)
@@ -85,7 +91,7 @@ class VolumePredictor:
         origin = Origin(
             weights=self.weights,
             limitations=self.limitations,
-            provenance=self._provenance(decomposed),
+            provenance=(_whose(volume) if options.pseudonyms is None else {}) | self._provenance(decomposed),
             pseudonyms=options.pseudonyms,
             omit_empty_frames=options.omit_empty_frames,
         )
@@ -100,15 +106,12 @@ class VolumePredictor:
         volume, card = decomposed.volume, self.slices.card
         voxels = " x ".join(map(str, volume.shape))
         spacing = " x ".join(f"{mm:.3g}" for mm in volume.spacing)
-        threshold = f"{decomposed.threshold:.3g}"
         return {
             "Software": f"lesionsplit {version('lesionsplit')}",
             "Weights (SHA-256)": self.weights,
             "Run by": self.slices.engine.name,
             "Learnt from": card.trained.get("supervision", "not stated"),
-            "Threshold": f"{threshold}: {card.threshold_from}"
-            if decomposed.threshold == card.threshold
-            else f"{threshold}, as given",
+            "Threshold": f"{decomposed.threshold:.3g}: {self.slices.threshold_from}",
             "Lungs": decomposed.lungs_from,
             "Read from": volume.source.kind,
             "Grid": f"{voxels} voxels of {spacing} mm",
@@ -137,6 +140,24 @@ class VolumePredictor:
         lobes = _labels(options.lobes, volume, scratch)
         check_labels(lobes, volume, str(options.lobes) if isinstance(options.lobes, Path) else "lobes")
         return lobes
+
+
+def _whose(volume: Volume) -> dict[str, str]:
+    """Patient and study of a DICOM series, for people; what its headers do not state is left out."""
+    if not volume.source.instances:
+        return {}
+    header = volume.source.instances[0]
+
+    def of(keyword: str) -> str:
+        return printable(str(header.get(keyword) or "").strip())
+
+    name = ", ".join(part for part in of("PatientName").split("^") if part)
+    shown = {
+        "Patient": " · ".join(part for part in (name, of("PatientID")) if part),
+        "Study": " · ".join(part for part in map(of, ("StudyDate", "AccessionNumber", "StudyInstanceUID")) if part),
+        "Series": " · ".join(part for part in map(of, ("SeriesNumber", "SeriesInstanceUID")) if part),
+    }
+    return {heading: words for heading, words in shown.items() if words}
 
 
 def _labels(given: UserMask, volume: Volume, scratch: Scratch) -> Voxels:

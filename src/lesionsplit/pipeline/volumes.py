@@ -24,7 +24,7 @@ from lesionsplit.pipeline.case_table import DONE, INCOMPLETE, CaseTable
 from lesionsplit.pipeline.clock import Clock
 from lesionsplit.pipeline.inputs import Outcome
 from lesionsplit.pipeline.manifest import Manifests
-from lesionsplit.pipeline.options import FILES, PredictOptions, UserMask
+from lesionsplit.pipeline.options import PredictOptions, UserMask
 from lesionsplit.pipeline.predictor import Predictor
 from lesionsplit.volumes.scratch import Scratch
 from lesionsplit.volumes.volume import Volume
@@ -124,7 +124,7 @@ class _Work:
             lungs=_of_case(self.options.lungs, case), lobes=_of_case(self.options.lobes, case)
         )
         result = self.predictor.predict_volume(volume, scratch, options, clock)
-        kinds = [kind for kind in result.kinds if kind in (options.write or FILES)]
+        kinds = [kind for kind in result.kinds if kind in options.kinds]
         if not kinds:
             raise DataError("no lung was found, so there is no parametric map to write; ask for other files")
         cells = row(result.measurements)

@@ -22,7 +22,7 @@ from lesionsplit.data.table import Table
 from lesionsplit.evaluation.slices import SliceNumbers
 from lesionsplit.images import write_bytes
 from lesionsplit.report.comparison import captions as words
-from lesionsplit.report.comparison.numbers import to_csv
+from lesionsplit.report.comparison.numbers import named, to_csv
 from lesionsplit.report.comparison.plots import can_draw, write_figure
 from lesionsplit.report.comparison.tables import (
     against_table,
@@ -52,10 +52,12 @@ def write_numbers(folder: Path, comparison: Comparison) -> None:
         DataError: a file cannot be written.
     """
     parts = {
-        "metrics.json": json.dumps(msgspec.to_builtins(comparison.evaluation), indent=2) + "\n",
+        "metrics.json": named(json.dumps(msgspec.to_builtins(comparison.evaluation), indent=2) + "\n", comparison),
         "metrics.csv": to_csv(comparison),
         "metrics.md": tables_as_text(comparison),
-        "per_slice.csv": slices_to_csv(comparison.accumulators[comparison.reference].slices, comparison.table),
+        "per_slice.csv": named(
+            slices_to_csv(comparison.accumulators[comparison.reference].slices, comparison.table), comparison
+        ),
     }
     for name, text in parts.items():
         write_bytes(folder / name, text.encode())

@@ -13,7 +13,7 @@ from lesionsplit.data.masks import read_mask
 from lesionsplit.data.table import Slice
 from lesionsplit.evaluation.accumulators import Scored
 from lesionsplit.evaluation.slices import SliceNumbers
-from lesionsplit.images import Mask, as_float, read_grey
+from lesionsplit.images import Mask, as_float, read_pixels
 from lesionsplit.scores import lesion_mask
 from lesionsplit.tiles import (
     TEXT,
@@ -51,6 +51,9 @@ class Shown:
     threshold: float | None
     """The score from which a pixel counts as lesion; None for no lesion mask."""
 
+    noun: str = "lung"
+    """What the region is called."""
+
 
 def example_page(shown: Shown) -> Image.Image:
     """Slice, outlines, heat map (raw, 0 to 1), overlay, healthy version and lesion found, a row for each slice."""
@@ -66,22 +69,23 @@ def described_page(shown: Shown, numbers: Sequence[SliceNumbers], heading: str) 
         numbers: of these slices.
         heading: how the slices were chosen.
     """
-    described = [text_tile(describe(one, shown.annotators), TILE) for one in numbers]
+    described = [text_tile(describe(one, shown.annotators, shown.noun), TILE) for one in numbers]
     tiles = [[text, *row] for text, row in zip(described, _tiles(shown), strict=True)]
     return tile_grid(tiles, (heading, *_headings(shown.annotators)))
 
 
-def describe(one: SliceNumbers, annotators: Sequence[str]) -> list[Heading]:
+def describe(one: SliceNumbers, annotators: Sequence[str], noun: str = "lung") -> list[Heading]:
     """The errors in a slice: in a sentence, and in numbers against each annotator.
 
     Args:
         one: the slice's numbers.
         annotators: in the table's order; the sentence is about the first annotator's outline.
+        noun: what the region is called.
     """
     lines: list[Heading] = [
         f"{one.row.image.stem}, {one.row.label}, series {one.row.series}",
-        [(_sentence(one, annotators[0]), FOUND)],
-        f"wrong: {_percent(one.wrong(annotators[0]), 1)} of the lung; score {one.score:.2f}",
+        [(_sentence(one, annotators[0], noun), FOUND)],
+        f"wrong: {_percent(one.wrong(annotators[0]), 1)} of the {noun}; score {one.score:.2f}",
     ]
     for colour, (name, numbers) in zip(COLOURS, one.against.items(), strict=False):
         lines.append([(f"{name}: missed {_percent(numbers.missed)}, false {_percent(numbers.false)}", colour)])
@@ -89,12 +93,12 @@ def describe(one: SliceNumbers, annotators: Sequence[str]) -> list[Heading]:
     return lines
 
 
-def _sentence(one: SliceNumbers, first: str) -> str:
+def _sentence(one: SliceNumbers, first: str, noun: str) -> str:
     """The larger of a slice's two errors."""
     if np.isnan(one.lesion_fraction):
         return "no threshold, so no lesion mask"
     if not one.against:
-        return f"false positives: {one.lesion_fraction:.1%} of a normal lung"
+        return f"false positives: {one.lesion_fraction:.1%} of a normal {noun}"
     numbers = one.against[first]
     if np.isnan(numbers.missed):
         return f"{first} outlined nothing; found {one.lesion_fraction:.1%}"
@@ -122,7 +126,7 @@ def _tiles(shown: Shown) -> list[list[Tile]]:
 
 
 def _row_of_tiles(row: Slice, scored: Scored, shown: Shown) -> list[Tile]:
-    image = read_grey(row.image)
+    image = read_pixels(row.image)
     window = window_on(scored.lungs)
 
     def cut(tile: Tile) -> Tile:
@@ -132,7 +136,7 @@ def _row_of_tiles(row: Slice, scored: Scored, shown: Shown) -> list[Tile]:
     outlined = grey
     for colour, annotator in zip(COLOURS, shown.annotators, strict=False):
         if annotator in row.masks:
-            outlined = outline(outlined, mask_on_frame(row, annotator, image.shape), colour)
+            outlined = outline(outlined, mask_on_frame(row, annotator, image.shape[:2]), colour)
     return [
         cut(grey),
         cut(outlined),

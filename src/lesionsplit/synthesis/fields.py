@@ -101,7 +101,7 @@ def _not_black(images: Tensor) -> Tensor:
 
 
 def clouds(like: Tensor, grain: float) -> Tensor:
-    """Smooth noise of mean about 0 and standard deviation 1, of the shape of (B, 1, H, W); ``grain`` in pixels."""
+    """Smooth noise of mean about 0 and standard deviation 1, (B, 1, H, W) for (B, C, H, W); ``grain`` in pixels."""
     batch, _, height, width = like.shape
     cells = [max(2, round(side / grain) + 1) for side in (height, width)]
     coarse = torch.randn(batch, 1, *cells, device=like.device, dtype=like.dtype)
@@ -110,7 +110,9 @@ def clouds(like: Tensor, grain: float) -> Tensor:
 
 
 def blur(images: Tensor, sigma: float) -> Tensor:
-    """Gaussian smoothing of (B, 1, H, W), zeros outside."""
+    """Gaussian smoothing of (B, C, H, W), zeros outside."""
+    if images.shape[1] > 1:
+        return blur(images.flatten(0, 1).unsqueeze(1), sigma).view_as(images)
     reach = int(3 * sigma)
     at = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
     kernel = torch.exp(-at.square() / (2 * sigma**2))

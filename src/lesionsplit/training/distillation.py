@@ -14,11 +14,10 @@ from lightning_fabric import Fabric
 from lesionsplit.arrays import is_sealed, new_array, open_array, seal
 from lesionsplit.atomic import atomic_file, sweep
 from lesionsplit.data.cache import CachedTeacherOutputs, PreparedSlices
-from lesionsplit.data.lung_slice import read_slice
 from lesionsplit.data.placement import PlacementSettings
 from lesionsplit.data.table import Table
 from lesionsplit.errors import SettingsError
-from lesionsplit.images import Float, as_float, as_grey
+from lesionsplit.images import Float, Grey, as_float, as_grey
 from lesionsplit.inference.predictor import SlicePredictor
 from lesionsplit.models.card import digest, supervision
 from lesionsplit.progress import Progress, silent
@@ -87,8 +86,9 @@ def with_teacher_outputs(
         _compute(slices, predictors, teachers.half_confidence_ratio, path, progress)
     fabric.barrier()
     images = slices.prepared.images
-    targets, healthy = open_array(path, (2, *images.shape), images.dtype)
-    return replace(slices.prepared, teacher_outputs=CachedTeacherOutputs(targets, healthy))
+    targets, *healthy = open_array(path, _shape(images), images.dtype)
+    outputs = CachedTeacherOutputs(targets, healthy[0] if len(healthy) == 1 else np.stack(healthy, axis=1))
+    return replace(slices.prepared, teacher_outputs=outputs)
 
 
 def refuse_masks(name: str, annotator: str | None) -> None:
@@ -124,6 +124,12 @@ def soft_targets(scores: Sequence[Float], thresholds: Sequence[float], half_conf
     return mean
 
 
+def _shape(images: Grey) -> tuple[int, ...]:
+    """Of the outputs for prepared images: targets, then each channel of healthy versions."""
+    channels = 1 if images.ndim == 3 else images.shape[1]
+    return (1 + channels, len(images), *images.shape[-2:])
+
+
 def _compute(
     slices: StudentSlices,
     teachers: Sequence[SlicePredictor],
@@ -135,14 +141,18 @@ def _compute(
     images = slices.prepared.images
     thresholds = [teacher.threshold for teacher in teachers]
     with atomic_file(path, durable=True) as temporary:
-        outputs = new_array(temporary, (2, *images.shape), images.dtype)  # normal slices stay 0
+        outputs = new_array(temporary, _shape(images), images.dtype)  # normal slices stay 0
         positions = slices.prepared.where(lesion=True)
         rows = [slices.table.slices[at] for at in positions]
         predictions = zip(*(teacher.predict_rows(rows) for teacher in teachers), strict=True)
         for at, row, found in zip(positions, rows, progress(predictions, len(rows), "Teachers"), strict=True):
             targets = soft_targets([one.score for one in found], thresholds, half_confidence_ratio)
             healthy: Float = np.mean([as_float(one.healthy) for one in found], axis=0, dtype=np.float32)
-            placed = slices.placement.place(read_slice(row).lungs)
-            outputs[:, at] = [as_grey(placed.apply(part), images.dtype) for part in (targets, healthy)]
+            kind = slices.prepared.kind
+            region = kind.read_row(row).lungs
+            placed = slices.placement.place(region)
+            shown, _ = kind.place(placed, healthy, region)
+            parts = [placed.apply(targets, mirrored=kind.region == "whole"), *(shown if shown.ndim == 3 else [shown])]
+            outputs[:, at] = [as_grey(part, images.dtype) for part in parts]
         del outputs  # unmapped, so that all of it is in the file
         seal(temporary)

@@ -12,6 +12,7 @@ from torch import nn
 
 from lesionsplit.data.cache import PreparedSlices
 from lesionsplit.data.sampling import Sampler, Worker, derive_seed
+from lesionsplit.domains.table import domain_of
 from lesionsplit.errors import DivergedError, RunError, SettingsError
 from lesionsplit.methods.base import Method, bare
 from lesionsplit.training.checkpoint import load_checkpoint, save_checkpoint, tensors_of
@@ -65,7 +66,8 @@ def fit(
     settings = run.settings.training
     torch.manual_seed(run.settings.seed)  # the same fresh weights in every process
     framework = framework or TorchFramework()
-    method: Method = run.settings.method.build()
+    domain = domain_of(slices.kind)
+    method: Method = run.settings.method.build(domain)
     if init_network is not None:
         copy_weights(init_network, method.network)
     method = framework.start(method)

@@ -6,6 +6,7 @@ run.json                 versions, device, threads, seed, fingerprint of the dat
 metrics.csv              terms of the loss and speed over steps
 checkpoint.safetensors   the last good state of the training
 weights.safetensors      the trained model, for evaluate and predict
+splits.csv               the slices of each split, where the data set came without splits
 pictures/                sample decompositions
 tensorboard/             if tensorboard is installed
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -27,21 +28,42 @@ import msgspec
 import numpy as np
 import torch
 from msgspec import Meta
+from msgspec.structs import replace
 
 from lesionsplit.atomic import PREFIX, locked, sweep
 from lesionsplit.data.augment import Augmentation
+from lesionsplit.data.kind import RegionName
 from lesionsplit.data.placement import PlacementSettings
+from lesionsplit.data.table import SPLITS
 from lesionsplit.errors import DataError, RunError, SettingsError
 from lesionsplit.evaluation.threshold import CALIBRATION_FPR
 from lesionsplit.images import write_bytes
+from lesionsplit.methods.base import scaled_steps
 from lesionsplit.methods.decomposition import DecompositionSettings
+from lesionsplit.methods.distilled import DistilledSettings
 from lesionsplit.methods.table import AnyMethod
 from lesionsplit.models.model import Model
 from lesionsplit.runtime import FrameworkName
-from lesionsplit.settings import BelowOne, Count, NonNegativeInt, Settings, read_settings, read_toml, to_toml
+from lesionsplit.settings import (
+    BelowOne,
+    Count,
+    NonNegativeInt,
+    Settings,
+    from_table,
+    merged,
+    parse_overrides,
+    read_settings,
+    read_toml,
+    to_table,
+    to_toml,
+)
 
 SETTINGS = "settings.toml"
 FACTS = "run.json"
+
+CANVAS_MULTIPLE, MARGIN = 16, 8
+"""The sides of canvases for other images than lungs are multiples of the first; whole images have the second as
+`PlacementSettings.margin`."""
 
 
 class TrainingSettings(Settings, frozen=True):
@@ -67,7 +89,7 @@ class TrainingSettings(Settings, frozen=True):
 
     calibration_fpr: Annotated[float, Meta(gt=0, lt=1)] = CALIBRATION_FPR
     """The threshold stored with the weights is the score that this fraction of the lung of normal slices reaches; no
-    mask is needed to set it."""
+    mask is needed to set it. That of images of other things is set by `evaluation.threshold.threshold_of_images`."""
 
 
 class _Facts(msgspec.Struct, frozen=True):
@@ -84,6 +106,10 @@ class RunSettings(Settings, frozen=True):
     """All settings of a run."""
 
     seed: NonNegativeInt = 0
+    region: RegionName = "lungs"
+    """Which part of an image counts: ``lungs`` of chest CT, the ``whole`` image, or what a ``mask`` of each image says.
+    Stored with the weights."""
+
     placement: PlacementSettings = PlacementSettings()
     augmentation: Augmentation = Augmentation()
     method: AnyMethod = DecompositionSettings()
@@ -95,6 +121,10 @@ class RunSettings(Settings, frozen=True):
             rows, columns = self.placement.canvas
             raise SettingsError(
                 f"placement: is {rows} x {columns} pixels; with this network both sides must be multiples of {stride}"
+            )
+        if self.region != "lungs" and isinstance(self.method, DistilledSettings) and self.method.healing is not None:
+            raise SettingsError(
+                f"method.healing: is for lungs, and the region is {self.region}; leave [method.healing] out"
             )
         if self.training.init_weights and self.method.distillation and self.method.distillation.init_from_teacher:
             raise SettingsError(
@@ -146,6 +176,11 @@ class Run:
     def checkpoint(self) -> Path:
         """The last good state of the training."""
         return self.folder / "checkpoint.safetensors"
+
+    @property
+    def splits(self) -> Path:
+        """The data set as it was divided, where it came without splits; as slices.csv."""
+        return self.folder / SPLITS
 
     @property
     def weights(self) -> Path:
@@ -238,14 +273,90 @@ def first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def read_config(name: str, overrides: Iterable[str] = ()) -> RunSettings:
+def read_config(
+    name: str,
+    overrides: Iterable[str] = (),
+    *,
+    region: RegionName | None = None,
+    steps: int | None = None,
+    factor: float = 1.0,
+) -> RunSettings:
     """Settings from a TOML file, or by the name of one in the package.
+
+    Args:
+        name: of the file or config.
+        overrides: ``table.key=value`` with TOML values, after all other changes.
+        region: replaces the one of the config; see `settings_of`.
+        steps: of the training, with all of its stages and teachers as much shorter or longer.
+        factor: the same as a multiple of the config's steps.
 
     Raises:
         SettingsError: there is no such file or config, or a setting is unknown or not allowed.
     """
-    with _config_file(name) as path:
-        return read_settings(RunSettings, path, overrides)
+    given = parse_overrides(overrides)
+    if region is not None:
+        given["region"] = region
+    return settings_of(read_config_table(name), given, source=name, steps=steps, factor=factor)
+
+
+def settings_of(
+    table: Mapping[str, Any],
+    given: Mapping[str, Any],
+    *,
+    source: str,
+    steps: int | None = None,
+    factor: float = 1.0,
+) -> RunSettings:
+    """The settings of a config with some replaced.
+
+    A config for lungs gets a square canvas of about as many pixels for a region that is not the lungs, whose window
+    its own canvas fits, and no branch for healthy versions, which measures lung.
+
+    Args:
+        table: the config.
+        given: the settings that replace its own.
+        source: names the config in messages.
+        steps: as of `read_config`.
+        factor: as of `read_config`.
+
+    Raises:
+        SettingsError: a setting is unknown or not allowed.
+    """
+    own, region = table.get("region", "lungs"), given.get("region")
+    base = dict(table)
+    if region in ("whole", "mask") and own == "lungs":
+        placement = from_table(RunSettings, base, source=source).placement
+        base["region"] = region
+        base["method"] = {name: value for name, value in table.get("method", {}).items() if name != "healing"}
+        if placement.kind == "lungs":
+            side = max(
+                CANVAS_MULTIPLE, CANVAS_MULTIPLE * round((placement.rows * placement.columns) ** 0.5 / CANVAS_MULTIPLE)
+            )
+            base["placement"] = {"rows": side, "columns": side}
+            if region == "whole":
+                side += 2 * MARGIN
+                base["placement"] = {"kind": "frame", "rows": side, "columns": side, "margin": MARGIN}
+    if steps is not None or factor != 1:
+        settings = from_table(RunSettings, base, source=source)
+        factor = factor if steps is None else steps / settings.training.steps
+        base = to_table(scaled(settings, factor, steps))
+    return from_table(RunSettings, merged(base, given), source=source)
+
+
+def scaled(settings: RunSettings, factor: float, steps: int | None = None) -> RunSettings:
+    """Settings of a training of ``factor`` times as many steps, in all of its stages and teachers.
+
+    Raises:
+        SettingsError: there are too few steps for the stages.
+    """
+    steps = steps or scaled_steps(settings.training.steps, factor)
+    method = settings.method.scaled(factor)
+    if method.distillation is not None:
+        distillation = replace(
+            method.distillation, teacher_steps_factor=factor * method.distillation.teacher_steps_factor
+        )
+        method = replace(method, distillation=distillation)
+    return replace(settings, method=method, training=replace(settings.training, steps=steps))
 
 
 def read_config_table(name: str) -> dict[str, Any]:

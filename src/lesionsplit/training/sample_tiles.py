@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from lesionsplit.data.cache import PreparedSlices
-from lesionsplit.images import as_float, write_image
+from lesionsplit.domains.table import domain_of
+from lesionsplit.images import Float, Mask, as_float, write_image
 from lesionsplit.methods.base import MethodSettings
-from lesionsplit.tiles import grey_tile, heat_tile, tile_grid
+from lesionsplit.tiles import Tile, grey_tile, heat_tile, tile_grid
 
 EACH = 3
 """Slices of each label on a picture; the same ones in all pictures of a run."""
@@ -25,15 +26,21 @@ def write_samples(
     """Write a picture with a row for each slice: slice, healthy version, heat map on two scales."""
     chosen = [at for lesion in (True, False) for at in _spread(slices.where(lesion=lesion))]
     grey = as_float(slices.images[chosen])
-    images = torch.from_numpy(slices.normalisation.apply(grey)).unsqueeze(1).to(device)
+    if slices.regions is None:
+        lungs, canvas = grey > 0, slices.normalisation.apply(grey)
+    else:
+        lungs = slices.regions[chosen] > 127
+        canvas = slices.kind.on_canvas(slices.normalisation.apply(grey), _each_channel(lungs, grey).astype(np.float32))
+    images = torch.from_numpy(canvas).to(device)
+    images = images.unsqueeze(1) if images.ndim == 3 else images
     network.eval()
-    lungs = grey > 0
-    score, healthy = (part.float().squeeze(1).cpu().numpy() for part in method.infer(network, images)[:2])
-    score, healthy = score * lungs, slices.normalisation.undo(healthy) * lungs
+    output = method.infer(network, images, domain_of(slices.kind))
+    score, healthy = (part.float().squeeze(1).cpu().numpy() for part in output[:2])
+    score, healthy = score * lungs, slices.normalisation.undo(healthy) * _each_channel(lungs, grey)
     rows = [
         [
-            grey_tile(grey[i]),
-            grey_tile(healthy[i]),
+            image_tile(grey[i]),
+            image_tile(healthy[i]),
             heat_tile(score[i]),
             heat_tile(score[i], max(float(score[i].max()), 1e-6)),
         ]
@@ -41,6 +48,16 @@ def write_samples(
     ]
     names = ["lesion" if slices.labels[at] else "normal" for at in chosen]
     write_image(path, tile_grid(rows, ("slice", "healthy version", "heat map", "heat map, own scale"), names))
+
+
+def image_tile(image: Float) -> Tile:
+    """(H, W), or (3, H, W) in colour, as a tile."""
+    return grey_tile(image if image.ndim == 2 else np.moveaxis(image, 0, -1))
+
+
+def _each_channel(region: Mask, images: Float) -> Mask:
+    """Regions, (N, H, W), of the shape of images, (N, H, W) or (N, 3, H, W), as far as broadcasting needs."""
+    return region if images.ndim == 3 else region[:, None]
 
 
 def _spread(positions: npt.NDArray[np.intp]) -> list[int]:

@@ -36,7 +36,12 @@ def wanted_teachers(run: Run) -> list[tuple[str, RunSettings | None]]:
             teachers.append((name, None))
             continue
         for seed in range(run.settings.seed * distillation.seeds, (run.settings.seed + 1) * distillation.seeds):
-            settings = read_config(name, [f"seed={seed}"])
+            settings = read_config(
+                name,
+                [f"seed={seed}"],
+                region=None if run.settings.region == "lungs" else run.settings.region,
+                factor=distillation.teacher_steps_factor,
+            )
             if settings.method.distillation is not None:
                 raise SettingsError(f"method.distillation.teachers: {name!r} has teachers itself; list those instead")
             refuse_masks(name, settings.method.annotator)
@@ -66,6 +71,39 @@ def train_teachers(
                 return None
         weights.append(teacher.weights)
     return weights
+
+
+def later_steps(run: Run, stage: Run) -> float:
+    """The cost of all stages of a run after one of them, in steps of that one.
+
+    Stages are the trainings of the teachers, their predictions for the slices with lesion, and the training itself. The
+    cost is that of forward passes, by their pixels; a backward pass costs as much as two.
+
+    Args:
+        run: with its teachers.
+        stage: the run itself, or one of its teachers.
+    """
+    if stage.folder == run.folder:
+        return 0.0
+    lesion = float(run.facts().get("lesion_slices", 0))
+    rest, found = _cost(run.settings), False
+    for number, (name, settings) in enumerate(wanted_teachers(run), 1):
+        if settings is None:
+            continue
+        rest += _cost(settings) if found else 0.0
+        rest += lesion * settings.method.forward_passes * _pixels(settings)
+        found = found or run.folder / TEACHERS / f"{number}-{Path(name).stem}" == stage.folder
+    return rest / (_cost(stage.settings) / stage.settings.training.steps)
+
+
+def _cost(settings: RunSettings) -> float:
+    """Of a training, whose batch size is that of each label."""
+    return 3.0 * 2 * settings.training.steps * settings.training.batch_size * _pixels(settings)
+
+
+def _pixels(settings: RunSettings) -> int:
+    rows, columns = settings.placement.canvas
+    return rows * columns
 
 
 def without_paths(method: AnyMethod) -> AnyMethod:

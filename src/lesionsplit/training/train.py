@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, get_args
@@ -15,10 +15,20 @@ from msgspec.structs import replace
 from torch import nn
 
 from lesionsplit.data.cache import PreparedSlices, prepare
-from lesionsplit.data.lung_slice import read_slice
-from lesionsplit.data.table import Label, Table, read_table
+from lesionsplit.data.kind import ImageKind, check_region, kind_of_images
+from lesionsplit.data.splits import divide, write_table
+from lesionsplit.data.table import Label, Slice, Split, Table, read_table
+from lesionsplit.domains.table import domain_of
 from lesionsplit.errors import DataError, RunError, SettingsError
-from lesionsplit.evaluation.threshold import calibration_slices, threshold_from_normals
+from lesionsplit.evaluation.threshold import (
+    Scores,
+    SeriesScores,
+    calibration_slices,
+    doubt_about,
+    threshold_from_counts,
+    threshold_of_images,
+)
+from lesionsplit.images import Float, Mask
 from lesionsplit.inference.predictor import SlicePredictor
 from lesionsplit.methods.base import MethodSettings
 from lesionsplit.models.card import supervision
@@ -26,18 +36,21 @@ from lesionsplit.models.device import choose_device
 from lesionsplit.models.model import Model, ModelCard
 from lesionsplit.progress import Progress
 from lesionsplit.runtime import Runtime
-from lesionsplit.settings import from_table, merged
+from lesionsplit.settings import merged
 from lesionsplit.training.checkpoint import read_progress
 from lesionsplit.training.distillation import StudentSlices, Teachers, with_teacher_outputs
 from lesionsplit.training.export import export_run
 from lesionsplit.training.framework import open_framework
-from lesionsplit.training.loop import Trained, check_batch_size, fit
+from lesionsplit.training.loop import Trained, check_batch_size, copy_weights, fit
 from lesionsplit.training.record import Measurement
-from lesionsplit.training.run import Run, RunSettings, first_process, read_config_table
+from lesionsplit.training.run import Run, RunSettings, first_process, read_config_table, settings_of
 from lesionsplit.training.teachers import TEACHERS, train_teachers, wanted_teachers, without_paths
 
 PRECISIONS: Final[dict[str, Literal["32-true", "bf16-mixed"]]] = {"fp32": "32-true", "bf16": "bf16-mixed"}
 """From our names to Fabric's."""
+
+CHECKED = 32
+"""Slices with lesion on which the threshold is tried."""
 
 Watch: TypeAlias = Callable[[Run], Callable[[Measurement], None]]
 """For a run that is about to be trained, the function that receives its measurements."""
@@ -70,12 +83,12 @@ def train(
         RunError: the folder is not empty, or cannot be written.
         DivergedError: the loss is not finite.
     """
-    table = read_config_table(str(config))
+    given: dict[str, Any] = {}
     for key, value in settings.items():
         for name in reversed(key.split("__")):
             value = {name: value}
-        table = merged(table, value)
-    made = Run.create(Path(run), from_table(RunSettings, table, source=str(config)))
+        given = merged(given, value)
+    made = Run.create(Path(run), settings_of(read_config_table(str(config)), given, source=str(config)))
     if train_run(made, Path(data), runtime=runtime).finished and first_process():
         export_run(made, runtime)
     return made
@@ -107,6 +120,7 @@ def train_run(
     before = run.facts()
     runtime = _as_before(runtime, before, run.folder)
     runtime.begin()
+    check_region(run.settings.region, runtime.framework)
     framework = open_framework(runtime.framework or "torch", run.settings, runtime.device)
     init_network = _init_network(run)
     wanted = wanted_teachers(run)
@@ -114,13 +128,23 @@ def train_run(
     check_batch_size(run.settings.training.batch_size, fabric.world_size)
     _check_steps(run)
     method = run.settings.method
-    table = visible_masks(read_table(data), method)
-    training = _both_labels(table.split("train"))
-    _check_calibration_slices(table, runtime.progress)
+    whole = read_table(run.splits if run.splits.is_file() else data)
+    whole, said = (whole, "") if whole.divided else divide(whole, run.settings.seed)
+    table = visible_masks(whole, method)
+    training = _labels(table.split("train"), method)
+    kind = kind_of_images(run.settings.region, [row.image for row in table])
+    kind.check(table)
+    _check_calibration_slices(table, kind, runtime.progress)
     slices = prepare(
-        training, run.settings.placement, annotator=method.annotator, folder=cache, progress=runtime.progress
+        training,
+        run.settings.placement,
+        kind=kind,
+        annotator=method.annotator,
+        folder=cache,
+        progress=runtime.progress,
     )
     _same_data(run, before, slices)
+    _check_first_teacher(method, wanted, kind)
     if fabric.is_global_zero:
         run.describe(
             data=str(data.resolve()),
@@ -133,13 +157,22 @@ def train_run(
             supervision=supervision(method.annotator),
             **framework.facts(fabric),
         )
+        if said:
+            write_table(run.splits, whole)
+            runtime.say(f"{said}: {run.splits}")
         if method.annotator is not None:  # only after all checks: an error message is one line
             runtime.say(f"trains on {supervision(method.annotator)}, not a weakly supervised method")
     if method.distillation is not None:
-        train_teacher = partial(train_run, data=data, cache=cache, runtime=runtime, watch=watch)
+        train_teacher = partial(
+            train_run,
+            data=run.splits if said or run.splits.is_file() else data,
+            cache=cache,
+            runtime=runtime,
+            watch=watch,
+        )
         weights = train_teachers(run, wanted, train_teacher, runtime.say)
         if weights is None:
-            return Trained(network=method.build_network(), step=0, finished=False)
+            return Trained(network=method.build_network(domain_of(kind)), step=0, finished=False)
         slices = with_teacher_outputs(
             StudentSlices(prepared=slices, table=training, placement=run.settings.placement),
             Teachers(weights=weights, half_confidence_ratio=method.distillation.half_confidence_ratio),
@@ -151,7 +184,11 @@ def train_run(
             init_network = Model.load(weights[0]).network
     trained = fit(run, slices, fabric, watch(run), init_network, framework)
     if trained.finished and fabric.is_global_zero:
-        _write_weights(run, trained, slices, table, lambda model: framework.predictor(model, fabric), runtime.progress)
+        doubt = _write_weights(
+            run, trained, slices, table, lambda model: framework.predictor(model, fabric), runtime.progress
+        )
+        if doubt:
+            runtime.warn(f"{run.folder}: {doubt}")
     return trained
 
 
@@ -208,19 +245,35 @@ def _check_steps(run: Run) -> None:
             )
 
 
-def _both_labels(training: Table) -> Table:
+def _labels(training: Table, method: MethodSettings) -> Table:
+    """The slices of train, if they have the labels that the method needs."""
     for label in get_args(Label):
-        if not training.labelled(label):
-            raise DataError(f"{training.root}: split 'train' has no {label} slice; training needs both labels")
+        if not training.labelled(label) and not (label == "lesion" and method.learns_from_normals):
+            more = "; from normal ones alone learn --config quick and --config synthesis" if label == "lesion" else ""
+            raise DataError(f"{training.root}: split 'train' has no {label} slice; training needs both labels{more}")
     return training
 
 
-def _check_calibration_slices(table: Table, progress: Progress) -> None:
+def _check_first_teacher(
+    method: MethodSettings, wanted: Sequence[tuple[str, RunSettings | None]], kind: ImageKind
+) -> None:
+    """Refuse a first teacher whose weights the network cannot start from, before the teachers are trained.
+
+    Raises:
+        SettingsError: it is so.
+    """
+    if method.distillation is None or not method.distillation.init_from_teacher or wanted[0][1] is None:
+        return
+    with torch.random.fork_rng(devices=[]):
+        copy_weights(*(one.build_network(domain_of(kind)) for one in (wanted[0][1].method, method)))
+
+
+def _check_calibration_slices(table: Table, kind: ImageKind, progress: Progress) -> None:
     """Read the slices that set the threshold, so that a broken one is an error before training and not after."""
     normal = calibration_slices(table)
     if normal.slices[0].split != "train":  # `prepare` reads those of train
         for row in progress(normal, len(normal), "Checking normal slices"):
-            read_slice(row)
+            kind.read_row(row)
 
 
 def _same_data(run: Run, before: Mapping[str, Any], slices: PreparedSlices) -> None:
@@ -259,8 +312,8 @@ def _write_weights(
     table: Table,
     predictor_for: Callable[[Model], SlicePredictor],
     progress: Progress,
-) -> None:
-    """Save the averaged network, with a threshold set on normal slices."""
+) -> str:
+    """Save the averaged network, with a threshold set on normal slices; returns what is wrong with it, if anything."""
     settings = run.settings
     normal = calibration_slices(table)
     facts = run.facts()
@@ -271,6 +324,8 @@ def _write_weights(
         normalisation=slices.normalisation,
         threshold=1.0,
         threshold_from="",
+        region=slices.kind.region,
+        channels=slices.kind.channels,
         trained={
             "run": run.folder.name,
             "steps": str(trained.step),
@@ -283,10 +338,32 @@ def _write_weights(
     )
     fpr = settings.training.calibration_fpr
     predictor = predictor_for(Model(card, trained.network))
-    predictions = progress(predictor.predict_rows(normal), len(normal), "Setting the threshold")
-    card = replace(
-        card,
-        threshold=threshold_from_normals(((one.score, one.lungs) for one in predictions), fpr),
-        threshold_from=f"{fpr:.2%} of the lung of {len(normal)} normal slices of {normal.slices[0].split} reach it",
-    )
+    by_series = SeriesScores()
+
+    def of_series() -> Iterator[tuple[Float, Mask]]:
+        predictions = progress(predictor.predict_rows(normal), len(normal), "Setting the threshold")
+        for row, one in zip(normal, predictions, strict=True):
+            if slices.kind.of_lungs:
+                by_series.add(row.series, one.score, one.lungs)
+            yield one.score, one.lungs
+
+    of_normal = Scores.of(of_series())
+    lesion = _some_with_lesion(table, normal.slices[0].split)
+    found = progress(predictor.predict_stream(map(slices.kind.read_row, lesion)), len(lesion), "Checking the threshold")
+    of_lesion = Scores.of((one.score, one.lungs) for one in found)
+    if slices.kind.of_lungs:
+        threshold = threshold_from_counts(of_normal.counts, fpr)
+        words = f"{fpr:.2%} of the lung of {len(normal)} normal slices of {normal.slices[0].split} reach it"
+    else:
+        threshold, words = threshold_of_images(of_normal, of_lesion)
+        words = f"{words}; {len(normal)} normal images of {normal.slices[0].split}"
+    card = replace(card, threshold=threshold, threshold_from=words, thresholds=by_series.thresholds())
     Model(card, trained.network).save(run.weights)
+    return doubt_about(threshold, of_normal, of_lesion)
+
+
+def _some_with_lesion(table: Table, split: Split) -> list[Slice]:
+    """A few slices with lesion, of a split if it has some, never of test."""
+    lesion = table.labelled("lesion").select(lambda row: row.split != "test")
+    rows = [row for row in lesion if row.split == split] or list(lesion)
+    return rows[:: max(1, len(rows) // CHECKED)][:CHECKED]

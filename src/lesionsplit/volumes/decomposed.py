@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from lesionsplit.volumes.volume import Volume, Voxels
@@ -16,6 +17,30 @@ SIDES: Final = {"right": RIGHT, "left": LEFT}
 
 TOP: Final = 65535
 """The stored value of a score of 1.0."""
+
+EDGE: Final = "edge of the lung, such as a dome of the diaphragm or the base of the heart"
+FAINT: Final = "fainter than disease usually is, as streaks, motion and dependent lung are"
+"""Why a finding is probably normal."""
+
+
+class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
+    """A finding that is not counted as lesion, because it is probably normal."""
+
+    cause: str
+    """`EDGE` or `FAINT`."""
+
+    volume_ml: float
+    side: str
+    """``right`` or ``left``, the lung with most of it."""
+
+    mean_hu: float
+    centre_ras_mm: tuple[float, float, float]
+    """Middle of the box around it, (x, y, z) in RAS+: to the patient's right, front and head."""
+
+    first_slice: int
+    """Counted from 1, from the feet up."""
+
+    last_slice: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +69,9 @@ class DecomposedVolume:
 
     lungs_from: str
     """How the lungs were found, for readers."""
+
+    left_out: tuple[LeftOut, ...] = ()
+    """Findings that are probably normal: below the threshold in `score`, not in `lesion`, and kept in `healthy`."""
 
     notes: tuple[str, ...] = ()
     """Limitations that a reader should know: of the files and the lungs."""

@@ -137,8 +137,7 @@ def forget(array: Voxels) -> None:
         base = base.base
     mapped = getattr(base, "_mmap", None)
     if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        mapped.flush()
-        mapped.madvise(mmap.MADV_DONTNEED)
+        mapped.madvise(mmap.MADV_DONTNEED)  # of a shared map: what was written stays, in the system's cache or on disk
 
 
 def releasing(items: Iterable[Item], *arrays: Voxels, every: int = SLICES) -> Iterator[Item]:

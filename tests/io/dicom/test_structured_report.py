@@ -62,6 +62,7 @@ def measures(**changes: Any) -> Measurements:
         "highest_slice_score": 0.9,
         "highest_score_slice": 5,
         "lesions": [],
+        "left_out": [],
         "profile": Profile(lung_pixels=[], lesion_pixels=[], score=[]),
         "settings": MeasurementSettings(),
         "notes": [],

@@ -42,7 +42,7 @@ def test_every_number_of_the_evaluation_is_there(comparison: Comparison) -> None
         2 * 3  # chance
         + 2 * 3  # annotators against each other
         + (1 + entries)  # where they agree, chance among them
-        + entries * (2 * 10 + 6 + 1 + 5)  # against each, on slices, threshold, cost
+        + entries * (2 * 10 + 8 + 1 + 5)  # against each, on slices, threshold, cost
         + 1  # the classifier's own
     )
     assert len(evaluation.methods) == entries

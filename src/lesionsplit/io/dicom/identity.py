@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version
@@ -39,8 +39,8 @@ class Instance:
     description: str
     """Of the series, shown by viewers."""
 
-    series: UID = field(default_factory=generate_uid)
-    uid: UID = field(default_factory=generate_uid)
+    series: UID
+    uid: UID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,14 +102,20 @@ def tracking_id(segment: str) -> str:
 def new_identity(
     *,
     weights: str,
+    made_from: Sequence[str] = (),
     creator: str = "",
     pseudonyms: Pseudonyms | None = None,
     series_number: int = SERIES_NUMBER,
 ) -> Identity:
     """Create UIDs for the objects of one case.
 
+    The same slices, weights, settings and result have the same UIDs in every run, so that an archive to which they are
+    sent twice has them once. UIDs of de-identified objects are random: derived ones would show whose they are to
+    everyone who has the slices.
+
     Args:
         weights: SHA-256 of the weights, in hexadecimal.
+        made_from: all that decides what is in the objects, such as the slices' UIDs; if empty, UIDs are random.
         creator: the content creator's name, or empty.
         pseudonyms: if set, the objects are de-identified; use one for a whole run.
         series_number: of the segmentation; the map and the report get the next two.
@@ -121,13 +127,26 @@ def new_identity(
         raise DataError(
             f"content creator {creator!r}: allowed: up to 64 ASCII characters without backslash, as Family^Given"
         )
+    source = [weights, version(NAME), *made_from] if made_from and pseudonyms is None else None
+
+    def uid(role: str) -> UID:
+        return generate_uid(entropy_srcs=None if source is None else [role, *source])
+
+    def instance(number: int, role: str) -> Instance:
+        return Instance(
+            number=series_number + number,
+            description=f"{NAME}: {role}",
+            series=uid(f"series of {role}"),
+            uid=uid(role),
+        )
+
     return Identity(
         weights=weights,
-        segmentation=Instance(number=series_number, description=f"{NAME}: lesion and lungs"),
-        parametric_map=Instance(number=series_number + 1, description=f"{NAME}: lesion score"),
-        report=Instance(number=series_number + 2, description=f"{NAME}: measurements"),
-        tracking={name: generate_uid() for name in SEGMENTS},
-        device=generate_uid(),
+        segmentation=instance(0, "lesion and lungs"),
+        parametric_map=instance(1, "lesion score"),
+        report=instance(2, "measurements"),
+        tracking={name: uid(name) for name in SEGMENTS},
+        device=uid("device"),
         creator=creator,
         pseudonyms=pseudonyms,
     )

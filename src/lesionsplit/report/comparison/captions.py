@@ -27,10 +27,11 @@ def scope(comparison: Comparison) -> str:
 
 def conventions(comparison: Comparison) -> str:
     """How the numbers were measured."""
-    facts = comparison.evaluation.conventions
+    facts, noun = comparison.evaluation.conventions, comparison.config.noun
+    inside = "" if comparison.config.region == "whole" else f" unless the column says “in {noun}”"
     return (
         f"Scores and masks are compared at {facts['resolution']} pixels on the frame's longer side. Pooled: over all "
-        "pixels of the lesion slices, on the whole image unless the column says “in lung”. Per image: the mean over "
+        f"pixels of the lesion slices, on the whole image{inside}. Per image: the mean over "
         "slices of each slice's own value. Average precision is the sum of precision times the step in recall, of raw "
         f"16-bit scores that are never scaled per image. In brackets: interval, {facts['interval']}. The stored "
         "threshold was set on normal slices, without masks. Dice at the best threshold is an oracle."
@@ -62,6 +63,7 @@ def trainings(comparison: Comparison) -> str:
 def slices_caption(comparison: Comparison, figure: str, count: int) -> str:
     """Caption of a figure of slices."""
     stored = comparison.accumulators[comparison.reference].threshold
+    edge = "" if comparison.config.region == "whole" else f"Grey line: the edge of the {comparison.config.noun}s. "
     last = (
         "No last column: there is no stored threshold, because there was no normal slice to set one on."
         if stored is None
@@ -71,8 +73,8 @@ def slices_caption(comparison: Comparison, figure: str, count: int) -> str:
         f"{count} lesion slices of {_where(comparison)}, from the least to the most outlined, each of another series "
         "while there are enough. They were chosen by the extent of the outlines, not by any result. Heat maps are raw. "
         "For each method the colours mean the same in all slices: dark is 0, bright is the 99.9th percentile of the "
-        "scores of the split's lesion slices, which is printed over the column. Grey line: the edge of the lungs. "
-        f"{last} {bounds(comparison.shown(figure))}"
+        "scores of the split's lesion slices, which is printed over the column. "
+        f"{edge}{last} {bounds(comparison.shown(figure))}"
     ).strip()
 
 

@@ -13,7 +13,7 @@ from lesionsplit.report.comparison.names import is_upper_bound, shown_name
 
 MISSING = "-"
 
-DIGITS = {"false_positive_fraction": 4, "error_of_slice": 4, "error_of_healthy": 4}
+DIGITS = {"false_positive_fraction": 4, "worst_normal_series": 4, "error_of_slice": 4, "error_of_healthy": 4}
 """Decimals of measures that are close to 0; others have three."""
 
 

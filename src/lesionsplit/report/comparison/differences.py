@@ -14,7 +14,7 @@ from lesionsplit.report.comparison.cells import (
     row_of,
 )
 from lesionsplit.report.comparison.names import judge_words, shown_name
-from lesionsplit.report.comparison.tables import AGAINST, SLICES
+from lesionsplit.report.comparison.tables import AGAINST, SLICES, columns
 
 MARKED = "Bold: the interval excludes 0."
 
@@ -34,17 +34,18 @@ def differences_table(comparison: Comparison, *, agreed: bool = False) -> Number
         comparison: the comparison.
         agreed: on the pixels on which two annotators agree, instead.
     """
-    evaluation, names = comparison.evaluation, [name for name in AGAINST if name in differences.AGAINST]
+    evaluation = comparison.evaluation
+    shown = {name: words for name, words in columns(AGAINST, comparison).items() if name in differences.AGAINST}
     blocks = {}
     for judge in evaluation.agreed if agreed else evaluation.chance:
         found = [(one, comparison.differences[one.label].against[judge]) for one in compared(comparison)]
         blocks[judge_words(evaluation, judge)] = [
-            row_of(comparison, one, [difference_cell(numbers[name]) for name in names]) for one, numbers in found
+            row_of(comparison, one, [difference_cell(numbers[name]) for name in shown]) for one, numbers in found
         ]
     against = "where annotators agree" if agreed else "against annotators"
     caption = f"Entry less {reference_name(comparison)}, {against}; above 0, the entry is higher. {MARKED}"
     key = "differences-agreed" if agreed else "differences"
-    return compact(key, caption, [AGAINST[name] for name in names], blocks, name_left=not agreed)
+    return compact(key, caption, shown.values(), blocks, name_left=not agreed)
 
 
 def slices_differences_table(comparison: Comparison) -> NumberTable | None:
@@ -55,7 +56,8 @@ def slices_differences_table(comparison: Comparison) -> NumberTable | None:
         cells = [difference_cell(numbers[name], DIGITS.get(name, 3)) for name in differences.ON_SLICES]
         rows.append(row_of(comparison, one, cells))
     caption = f"Entry less {reference_name(comparison)}, on whole slices. {MARKED}"
-    return compact("differences-slices", caption, [SLICES[name] for name in differences.ON_SLICES], {"": rows})
+    shown = columns(SLICES, comparison)
+    return compact("differences-slices", caption, [shown[name] for name in differences.ON_SLICES], {"": rows})
 
 
 def compared(comparison: Comparison) -> list[Entry]:

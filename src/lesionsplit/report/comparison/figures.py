@@ -129,7 +129,7 @@ def _reliability(axes: Axes, comparison: Comparison, shown: Sequence[Entry], ann
         axes.plot(*zip(*tenths, strict=True), marker=style.marker, markersize=5, label=style.name, **_line(style))
     axes.plot([0, 1], [0, 1], color="0.4", linestyle=":", linewidth=1.4, label="score = probability")
     axes.set(xlabel="mean score of a tenth of the scale", ylabel="outlined fraction of its pixels")
-    _legend(axes, "\n".join(("pixels in the lungs", *LINES)))
+    _legend(axes, "\n".join((f"pixels in the {comparison.config.noun}s", *LINES)))
 
 
 def _line(style: Style) -> dict[str, Any]:

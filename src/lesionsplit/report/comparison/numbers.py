@@ -18,7 +18,12 @@ DIFFERENCE_COLUMNS = (
 
 def to_csv(comparison: Comparison) -> str:
     """A row for each number, with six decimals; empty where it cannot be measured."""
-    return csv_text(COLUMNS, _numbers(comparison))
+    return named(csv_text(COLUMNS, _numbers(comparison)), comparison)
+
+
+def named(text: str, comparison: Comparison) -> str:
+    """Text in which the names of measures are those of lungs, with the region of the comparison instead."""
+    return text if comparison.config.region == "lungs" else text.replace("_lung", "_region")
 
 
 def differences_to_csv(comparison: Comparison) -> str:
@@ -38,7 +43,7 @@ def differences_to_csv(comparison: Comparison) -> str:
         for measure, estimate in group.items()
         if estimate.value is not None
     ]
-    return csv_text(DIFFERENCE_COLUMNS, rows)
+    return named(csv_text(DIFFERENCE_COLUMNS, rows), comparison)
 
 
 def _numbers(comparison: Comparison) -> Iterator[dict[str, str]]:

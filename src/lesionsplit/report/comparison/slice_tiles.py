@@ -10,7 +10,7 @@ from PIL import Image
 
 from lesionsplit.comparison.examples import Examples
 from lesionsplit.comparison.result import Comparison
-from lesionsplit.data.lung_slice import read_slice
+from lesionsplit.data.kind import RegionName, kind_of_images
 from lesionsplit.data.table import Slice
 from lesionsplit.evaluation.accumulators import MethodAccumulator
 from lesionsplit.images import Float, Mask, as_float, resize
@@ -68,7 +68,7 @@ def draw_tiles(comparison: Comparison, figure: str, examples: Examples) -> Slice
         figure: ``methods`` or ``ablations``.
         examples: at least one slice of the comparison's table.
     """
-    frames = [_Frame(row, comparison.table.annotators) for row in examples.rows]
+    frames = [_Frame(row, comparison.table.annotators, comparison.config.region) for row in examples.rows]
     columns = [Column(name="outlined by", parts=tuple(zip(comparison.table.annotators, COLOURS, strict=False)))]
     by_column = [[frame.outlined() for frame in frames]]
     for one in comparison.shown(figure):
@@ -121,8 +121,8 @@ def as_image(shown: SliceTiles) -> Image.Image:
 class _Frame:
     """One slice; all tiles of its row show the same part of it."""
 
-    def __init__(self, row: Slice, annotators: Sequence[str]) -> None:
-        grey, lungs = read_slice(row)
+    def __init__(self, row: Slice, annotators: Sequence[str], region: RegionName) -> None:
+        grey, lungs = kind_of_images(region, [row.image]).read_row(row)
         self.shape = (grey.shape[0], grey.shape[1])
         self.window = window_on(lungs)
         self.grey = grey_tile(self._cut(as_float(grey)))
@@ -137,7 +137,7 @@ class _Frame:
         return tile
 
     def heat(self, score: Float, top: float) -> Tile:
-        """A raw heat map of any resolution with the lungs' outline."""
+        """A raw heat map of any resolution with the outline of the region."""
         return outline(heat_tile(self._cut(resize(score, self.shape)), top), self.lungs, EDGE)
 
     def found(self, score: Float, threshold: float) -> Tile:

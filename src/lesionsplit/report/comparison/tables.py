@@ -26,20 +26,22 @@ from lesionsplit.report.comparison.names import judge_words, shown_name
 
 AGAINST = {
     "average_precision": "AP, whole image",
-    "average_precision_in_lung": "AP, in lung",
+    "average_precision_in_lung": "AP, in {region}",
     "average_precision_per_image": "AP, per image",
     "dice_oracle": "best Dice (oracle)",
     "dice_fixed": f"Dice at {FIXED_THRESHOLD}",
     "dice_stored": "Dice, stored threshold",
     f"dice_lowest_{LOWEST}_to_{HIGHEST}": f"lowest Dice from {LOWEST} to {HIGHEST} / best",
 }
-"""Columns of measures against an annotator."""
+"""Columns of measures against an annotator; see `columns`."""
 
 CHANCE = "chance (fraction of lesion pixels)"
 CLASSIFIER = "AUROC of the classifier"
 
 SLICES = {
-    "false_positive_fraction": "false positive fraction of normal lung",
+    "false_positive_fraction": "false positive fraction of normal {region}",
+    "normal_series_marked": "normal series with more than 1 % of {region} marked",
+    "worst_normal_series": "the worst normal series",
     "score_of_normal": "mean score, normal slices",
     "score_of_lesion": "mean score, lesion slices",
     "specificity": "specificity",
@@ -62,25 +64,36 @@ REMOVAL = {
     "removed_dense": "the same, densest third",
     "changed_elsewhere": "change away from lesions / deviation",
     "changed_normal": "change of normal slices / deviation",
+    "texture": "texture / that of spared lung",
 }
+
+
+def columns(known: Mapping[str, str], comparison: Comparison) -> dict[str, str]:
+    """Columns by name of the measure, with the region named; in whole images nothing is measured in the region only."""
+    whole = comparison.config.region == "whole"
+    return {
+        name: words.format(region=comparison.config.noun)
+        for name, words in known.items()
+        if not (whole and name.endswith("_in_lung"))
+    }
 
 
 def against_table(comparison: Comparison) -> NumberTable | None:
     """Every entry against every annotator; None without masks."""
-    evaluation, blocks = comparison.evaluation, {}
+    evaluation, blocks, against = comparison.evaluation, {}, columns(AGAINST, comparison)
     for judge, chance in evaluation.chance.items():
-        rows = [Row(name=CHANCE, cells=cells_of(chance, AGAINST))]
+        rows = [Row(name=CHANCE, cells=cells_of(chance, against))]
         rows += [
-            row_of(comparison, one, cells_of(evaluation.methods[one.label][judge], AGAINST))
+            row_of(comparison, one, cells_of(evaluation.methods[one.label][judge], against))
             for one in comparison.shown()
         ]
         for other, agreement in evaluation.annotators.get(judge, {}).items():
             # a mask has one Dice for all thresholds; it is in the column in which methods are masks too
-            cells = [estimate_cell(agreement["dice"]) if name == "dice_stored" else Cell() for name in AGAINST]
+            cells = [estimate_cell(agreement["dice"]) if name == "dice_stored" else Cell() for name in against]
             rows.append(Row(name=f"annotator {other}", cells=cells))
         blocks[judge_words(evaluation, judge)] = rows
     caption = "Heat maps against the masks of annotators. AP: average precision."
-    return compact("against", caption, AGAINST.values(), blocks)
+    return compact("against", caption, against.values(), blocks)
 
 
 def annotators_table(comparison: Comparison) -> NumberTable | None:
@@ -106,8 +119,8 @@ def reliability_table(comparison: Comparison) -> NumberTable | None:
             rows.append(row_of(comparison, one, cells))
         blocks[judge_words(comparison.evaluation, judge)] = rows
     caption = (
-        "Outlined fraction of the pixels in the lungs of lesion slices, by tenth of the scale of scores. A score that "
-        "is the probability of being outlined has about the middle of each tenth."
+        f"Outlined fraction of the pixels in the {comparison.config.noun}s of lesion slices, by tenth of the scale of "
+        "scores. A score that is the probability of being outlined has about the middle of each tenth."
     )
     columns = [f"{tenth / 10:.1f} to {(tenth + 1) / 10:.1f}" for tenth in range(10)]
     return compact("reliability", caption, columns, blocks)
@@ -148,7 +161,7 @@ def slices_table(comparison: Comparison) -> NumberTable | None:
         stored = Cell() if threshold is None else Cell(f"{threshold:.3f}")
         rows.append(row_of(comparison, one, [stored, *cells_of(numbers, SLICES)]))
     caption = "Whole slices: false positives in normal slices, and lesion slices against normal ones."
-    return compact("slices", caption, ["stored threshold", *SLICES.values()], {"": rows})
+    return compact("slices", caption, ["stored threshold", *columns(SLICES, comparison).values()], {"": rows})
 
 
 def costs_table(comparison: Comparison) -> NumberTable:
@@ -177,16 +190,16 @@ def costs_table(comparison: Comparison) -> NumberTable:
 
 def seeds_table(comparison: Comparison) -> NumberTable | None:
     """Mean and range over seeds; None where every entry has only one."""
-    evaluation, blocks = comparison.evaluation, {}
+    evaluation, blocks, against = comparison.evaluation, {}, columns(AGAINST, comparison)
     several = [one for one in comparison.shown() if len(comparison.seeds_of(one.settings.name)) > 1]
     for judge in evaluation.chance:
         rows = []
         for one in several:
             found = [evaluation.methods[seed.label][judge] for seed in comparison.seeds_of(one.settings.name)]
-            row = row_of(comparison, one, [spread_cell(seed[name].value for seed in found) for name in AGAINST])
+            row = row_of(comparison, one, [spread_cell(seed[name].value for seed in found) for name in against])
             rows.append(replace(row, name=f"{row.name}, {len(found)} seeds"))
         blocks[judge_words(evaluation, judge)] = rows
-    return compact("seeds", "Mean over seeds; below it, lowest to highest.", AGAINST.values(), blocks)
+    return compact("seeds", "Mean over seeds; below it, lowest to highest.", against.values(), blocks)
 
 
 def spread_cell(values: Iterable[float | None]) -> Cell:

@@ -114,11 +114,14 @@ def context(
 
 
 def _goals(measures: Measurements) -> Iterator[tuple[dict[str, str], tuple[float, float, float]]]:
-    """Lesions with a known position in the patient, largest first."""
+    """Lesions with a known position in the patient, and what was left out; each the largest first."""
     for lesion in measures.lesions[:GOALS]:
         if not isinstance(lesion.centre_ras_mm, Missing):
             name = f"Lesion {lesion.number}: {with_unit(lesion.volume_ml, 'mL')}, {lesion.side} lung"
             yield {"name": name}, lesion.centre_ras_mm
+    for one in measures.left_out[:GOALS]:
+        name = f"Left out, probably normal: {with_unit(one.volume_ml, 'mL')}, {one.side} lung"
+        yield {"name": name}, one.centre_ras_mm
 
 
 def _tile(one: SliceImages) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from lesionsplit.measurements.result import LEFT_LUNG, LUNGS, RIGHT_LUNG, Measurements, Missing
 from lesionsplit.measurements.tables import Described, described
+from lesionsplit.volumes.decomposed import LeftOut
 
 MOST_LESIONS = 20
 """The most rows of the lesions' table; the files beside the page have all lesions."""
@@ -79,7 +80,14 @@ def tables(measures: Measurements) -> dict[str, Any]:
             ("The whole scan", ["value"], scan),
         ],
         "lesions": _lesions(measures, lesions) if measures.lesions else None,
+        "left_out": [_left_out(one) for one in measures.left_out],
     }
+
+
+def _left_out(one: LeftOut) -> tuple[str, ...]:
+    """Volume, lung, slices, density and reason."""
+    slices = f"{one.first_slice} to {one.last_slice}" if one.last_slice > one.first_slice else str(one.first_slice)
+    return with_unit(one.volume_ml), one.side, slices, f"{one.mean_hu:.0f}".replace("-", "−"), one.cause
 
 
 def _lesions(measures: Measurements, columns: list[Described]) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""The page about the images of a folder."""
