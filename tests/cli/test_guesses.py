@@ -23,7 +23,7 @@ from lesionsplit.cli.guesses import COMMANDS, OPTIONS
         (
             "xyz",
             "no command 'xyz'; commands: compare, completion, evaluate, export, info, lungs, phantom, predict, "
-            "prepare, train, train-lungs",
+            "prepare, serve, train, train-lungs",
         ),
         ("predict scan.nii.gz --gpu", "no option '--gpu'; use --device cuda"),
         ("predict scan.nii.gz --model m", "no option '--model'; use --weights"),

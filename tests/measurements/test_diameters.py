@@ -131,3 +131,19 @@ def test_noise_against_every_corner_of_every_voxel(make_findings: Make) -> None:
 
 def _numbers(one: Lesion) -> Any:
     return (*one.centre_ras_mm, one.axial_diameter_mm, one.diameter_mm)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("matrix", grids()[::5])
+def test_the_ends_of_the_axial_diameter_are_so_far_apart_and_in_its_slice(make_findings: Make, matrix: Array) -> None:
+    lesion, affine, _ = ball(matrix, 14.0)
+    findings = make_findings(lesion, affine)
+    one = measure(findings, ALL).lesions[0]
+    ends = np.array([one.axial_diameter_from_ras_mm, one.axial_diameter_to_ras_mm])
+    assert np.linalg.norm(ends[0] - ends[1]) == pytest.approx(one.axial_diameter_mm)
+    places = np.linalg.solve(findings.volume.axial_affine, np.column_stack([ends, [1, 1]]).T)[:3].T
+    assert places[:, 0] == pytest.approx(one.axial_diameter_slice - 1, abs=1e-6)
+    area = np.asarray(findings.volume.axial(lesion))[one.axial_diameter_slice - 1]
+    for row, column in places[:, 1:]:  # each is a corner of a pixel of the lesion
+        corners = [(round(row + up), round(column + over)) for up in (-0.5, 0.5) for over in (-0.5, 0.5)]
+        assert (row % 1, column % 1) == (pytest.approx(0.5), pytest.approx(0.5))
+        assert any(area[corner] for corner in corners)

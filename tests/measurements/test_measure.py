@@ -186,7 +186,8 @@ def test_an_image_has_no_size(make_findings: Make) -> None:
     assert (found.lesion_count, found.small_lesion_count) == (2, 0)
     one = missing(found.lesions[0])
     assert {name for name, why in one.items() if why == reason} == {
-        *("volume_ml", "axial_diameter_mm", "diameter_mm", "centre_ras_mm")
+        *("volume_ml", "axial_diameter_mm", "diameter_mm", "centre_ras_mm"),
+        *("axial_diameter_from_ras_mm", "axial_diameter_to_ras_mm"),
     }
     assert found.largest_axial_diameter_mm == Missing(reason)
     assert found.notes[0].startswith("the pixel size of an image is unknown")

@@ -221,7 +221,10 @@ def test_lungs_of_what_is_missing_or_breaks(
         write_lungs(inputs[:2], tmp_path / "out")
 
 
-HOMES = {f"write_{name}": f"io.dicom.{name}" for name in ("parametric_map", "segmentation", "structured_report")}
+HOMES = {
+    f"write_{name}": f"io.dicom.{name}"
+    for name in ("parametric_map", "segmentation", "structured_report", "secondary_capture")
+}
 """Modules that are loaded where they are used."""
 
 
@@ -232,6 +235,7 @@ HOMES = {f"write_{name}": f"io.dicom.{name}" for name in ("parametric_map", "seg
         ("write_parametric_map", {"score.dcm"}),
         ("write_segmentation", {"segmentation.dcm", "report.dcm"}),
         ("write_structured_report", {"report.dcm"}),
+        ("write_secondary_capture", {"pictures.dcm"}),
         ("to_json", {"report.json", "report.csv"}),
     ],
 )
@@ -247,7 +251,7 @@ def test_a_file_that_cannot_be_made_is_the_only_one_missing(
     found, out = find_cases([series], recursive=False), tmp_path / "out"
     everything = {
         *("score.nii.gz", "lesion.nii.gz", "lungs.nii.gz", "healthy.nii.gz", "segmentation.dcm", "score.dcm"),
-        *("report.dcm", "report.json", "report.csv", "report.html", "manifest.json"),
+        *("report.dcm", "pictures.dcm", "report.json", "report.csv", "report.html", "manifest.json"),
     }
 
     def fail(*_: object, **__: object) -> None:

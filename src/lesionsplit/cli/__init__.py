@@ -21,6 +21,7 @@ from lesionsplit.cli.lungs import lungs
 from lesionsplit.cli.phantom import phantom
 from lesionsplit.cli.predict import predict
 from lesionsplit.cli.prepare import prepare
+from lesionsplit.cli.serve import serve
 from lesionsplit.cli.train import train
 from lesionsplit.cli.train_lungs import train_lungs
 from lesionsplit.csvtext import printable
@@ -77,7 +78,8 @@ SHOWN = tuple(
 )
 """How much is shown, for every command."""
 
-for command in (predict, prepare, train, evaluate, compare, export, lungs, train_lungs, phantom, info, completion):
+COMMANDS = (predict, serve, prepare, train, evaluate, compare, export, lungs, train_lungs, phantom, info, completion)
+for command in COMMANDS:
     app.add_command(command)
 for command in (app, *app.commands.values()):
     command.params += SHOWN

@@ -33,6 +33,9 @@ class Extent:
     slice: int = 0
     """The slice of that distance, from 0."""
 
+    ends: Points = field(default_factory=lambda: np.zeros((2, 2)))
+    """Rows and columns of the two points that are so far apart; the centre of the first voxel is (0, 0)."""
+
     corners: list[Points] = field(default_factory=list)
     """(n, 3) each: candidates for vertices of the convex hull, in millimetres."""
 
@@ -88,7 +91,10 @@ def _widen(extent: Extent, index: int, corners: Points, affine: Affine) -> None:
     below, above = (
         np.column_stack([np.full(len(corners), index + half), corners]) @ affine[:3, :3].T for half in (-0.5, 0.5)
     )
-    across = float(pdist(below).max())
+    distances = pdist(below)
+    across = float(distances.max())
     if across > extent.axial_mm:
         extent.axial_mm, extent.slice = across, index
+        first, second = np.triu_indices(len(corners), 1)  # the order of pdist
+        extent.ends = corners[[first[distances.argmax()], second[distances.argmax()]]]
     extent.corners += [below, above]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from lesionsplit.csvtext import printable
@@ -128,11 +130,18 @@ def _lesions(findings: DecomposedVolume, components: Components, count: int, wit
     return [_lesion(findings.volume, components, index, extent, with_lobes) for index, extent in measured]
 
 
+def _ras(volume: Volume, place: Sequence[float]) -> tuple[float, float, float]:
+    """Millimetres in RAS+ of a slice, row and column, from 0."""
+    x, y, z, _ = volume.axial_affine @ [*place, 1]
+    return float(x), float(y), float(z)
+
+
 def _lesion(volume: Volume, components: Components, index: int, extent: Extent, with_lobes: bool) -> Lesion:
     sums = components.sums[index]
     voxels, sized = float(sums[VOXELS]), volume.source.kind != "image"
     deep = len(volume.axial()) > 1
-    centre = volume.axial_affine @ [*(sums[SLICE : COLUMN + 1] / voxels), 1]
+    centre = _ras(volume, sums[SLICE : COLUMN + 1] / voxels)
+    ends = [_ras(volume, [extent.slice, *end]) for end in extent.ends]
     in_lobe = sums[IN_LOBE:]
     lobe = Missing("not computed: in no lobe") if not in_lobe[1:].any() else LOBES[int(in_lobe[1:].argmax())]
     return Lesion(
@@ -142,9 +151,11 @@ def _lesion(volume: Volume, components: Components, index: int, extent: Extent, 
         volume_ml=voxels * volume.voxel_ml if sized else NO_SIZE,
         axial_diameter_mm=extent.axial_mm if sized else NO_SIZE,
         axial_diameter_slice=extent.slice + 1,
+        axial_diameter_from_ras_mm=ends[0] if sized else NO_SIZE,
+        axial_diameter_to_ras_mm=ends[1] if sized else NO_SIZE,
         diameter_mm=NO_SIZE if not sized else extent.mm if deep else ONE_SLICE,
         mean_hu=float(sums[GREY] / voxels) if volume.intensity == "hu" else NO_HU,
-        centre_ras_mm=(float(centre[0]), float(centre[1]), float(centre[2])) if sized else NO_SIZE,
+        centre_ras_mm=centre if sized else NO_SIZE,
         first_slice=int(components.first[index, 0]) + 1,
         last_slice=int(components.last[index, 0]) + 1,
     )
@@ -189,10 +200,7 @@ def _left_out(findings: tuple[LeftOut, ...]) -> list[str]:
         volumes = [one.volume_ml for one in findings if one.cause == cause]
         if volumes:
             what = "finding" if len(volumes) == 1 else "findings"
-            notes.append(
-                f"{len(volumes)} {what} of {sum(volumes):.1f} mL left out as probably normal ({cause}); "
-                "--all-findings counts such findings"
-            )
+            notes.append(f"{len(volumes)} {what} of {sum(volumes):.1f} mL left out as probably normal ({cause})")
     return notes
 
 

@@ -83,6 +83,12 @@ class Lesion(msgspec.Struct, frozen=True, kw_only=True):
     volume_ml: Value
     axial_diameter_mm: Value
     axial_diameter_slice: int
+    axial_diameter_from_ras_mm: tuple[float, float, float] | Missing
+    """One end of the axial diameter, (x, y, z) in RAS+, in the middle plane of its slice."""
+
+    axial_diameter_to_ras_mm: tuple[float, float, float] | Missing
+    """The other end."""
+
     diameter_mm: Value
     mean_hu: Value
     centre_ras_mm: tuple[float, float, float] | Missing

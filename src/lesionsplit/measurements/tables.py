@@ -123,8 +123,8 @@ def _holders(measures: Measurements) -> Iterator[tuple[str, Holder, tuple[Defini
 
 
 def _scalars(key: str, value: object) -> Iterator[tuple[str, object]]:
-    """A measure, or the three components of a centre in space."""
-    if key != "centre_ras_mm":
+    """A measure, or the three components of a point in space."""
+    if not key.endswith("_ras_mm"):
         yield key, value
         return
     for axis, name in enumerate("xyz"):

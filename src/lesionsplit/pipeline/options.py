@@ -30,6 +30,7 @@ FILES: Final[dict[str, str]] = {
     "seg": "segmentation.dcm",
     "map": "score.dcm",
     "sr": "report.dcm",
+    "sc": "pictures.dcm",
     "numbers": "report.json",
     "page": "report.html",
 }
@@ -42,7 +43,7 @@ score.nii.gz has 4, and few viewers show it."""
 SLICE_FILES: Final = ("score", "mask", "healthy", "overlay")
 """What can be written of an image: NAME_score.png and so on."""
 
-DICOM_FILES: Final = ("seg", "map", "sr")
+DICOM_FILES: Final = ("seg", "map", "sr", "sc")
 """They refer to the slices they were made from, and so need a volume that was read from DICOM."""
 
 OTHER_FILES: Final = " ".join(f"--write {kind}" for kind in FILES if kind not in DICOM_FILES)

@@ -22,6 +22,7 @@ from lesionsplit.measurements.tables import to_csv, to_json
 from lesionsplit.pipeline.options import DICOM_FILES, FILES
 from lesionsplit.pipeline.slice_files import attempt
 from lesionsplit.report.page.page import write_page
+from lesionsplit.report.pictures import key_picture
 from lesionsplit.volumes.decomposed import TOP, DecomposedVolume
 
 AT_ONCE = 2
@@ -136,6 +137,7 @@ class VolumeFiles:
         # Loading highdicom takes half a second, and volumes that are no DICOM need none
         from lesionsplit.io.dicom.identity import new_identity
         from lesionsplit.io.dicom.parametric_map import write_parametric_map
+        from lesionsplit.io.dicom.secondary_capture import write_secondary_capture
         from lesionsplit.io.dicom.segmentation import write_segmentation
         from lesionsplit.io.dicom.structured_report import write_structured_report
 
@@ -146,6 +148,14 @@ class VolumeFiles:
         if "map" in kinds:
             write = partial(write_parametric_map, self.decomposed, score, identity=identity)
             attempt(score.name, write, failed)
+        if "sc" in kinds:
+            pictures = self.folder / FILES["sc"]
+
+            def write_pictures() -> Path:
+                drawn = key_picture(self.decomposed, self.measurements)
+                return write_secondary_capture(self.decomposed.volume, drawn, pictures, identity=identity)
+
+            attempt(pictures.name, write_pictures, failed)
         if not {"seg", "sr"} & set(kinds):
             return
         omit = self.origin.omit_empty_frames

@@ -16,9 +16,12 @@ from lesionsplit.io.dicom.deidentify import without_patient, without_words
 from lesionsplit.io.dicom.identity import Identity, new_identity
 from lesionsplit.io.dicom.parametric_map import write_parametric_map
 from lesionsplit.io.dicom.pseudonyms import Pseudonyms
+from lesionsplit.io.dicom.secondary_capture import write_secondary_capture
 from lesionsplit.io.dicom.segmentation import write_segmentation
 from lesionsplit.io.dicom.structured_report import write_structured_report
+from lesionsplit.measurements.measure import measure
 from lesionsplit.measurements.result import LEFT_LUNG, LUNGS, RIGHT_LUNG, Measurements, Region
+from lesionsplit.report.pictures import key_picture
 from lesionsplit.volumes.decomposed import DecomposedVolume
 
 Find = Callable[..., DecomposedVolume]
@@ -102,10 +105,12 @@ def written(
         )
         findings = dataclasses.replace(findings, volume=named)
         identity = new_identity(weights="0123456789abcdef" * 4, pseudonyms=pseudonyms)
-        paths = [tmp_path / name for name in ("seg.dcm", "map.dcm", "sr.dcm")]
+        paths = [tmp_path / name for name in ("seg.dcm", "map.dcm", "sr.dcm", "sc.dcm")]
         segmentation = write_segmentation(findings, paths[0], identity=identity, omit_empty_frames=True)
         write_parametric_map(findings, paths[1], identity=identity)
         write_structured_report(findings, _measures(), segmentation, paths[2], identity=identity)
+        picture = key_picture(findings, measure(findings))
+        write_secondary_capture(findings.volume, picture, paths[3], identity=identity)
         return paths, needles, findings, identity
 
     return write
@@ -119,7 +124,7 @@ def _measures() -> Measurements:
     from lesionsplit.measurements.settings import MeasurementSettings
 
     values["settings"] = MeasurementSettings()
-    values["notes"] = []
+    values["notes"] = values["lesions"] = []
     return Measurements(**values)
 
 

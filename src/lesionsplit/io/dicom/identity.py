@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version
@@ -29,6 +30,12 @@ NOBODY: Final = datetime(1900, 1, 1)
 """The required content date of de-identified objects."""
 
 
+def _now() -> datetime:
+    """The time, or SOURCE_DATE_EPOCH (https://reproducible-builds.org), with which a result has the same bits again."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return datetime.fromtimestamp(int(epoch)) if epoch.isdigit() else datetime.now()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
     """One object, alone in its series."""
@@ -53,6 +60,7 @@ class Identity:
     segmentation: Instance
     parametric_map: Instance
     report: Instance
+    pictures: Instance
 
     tracking: Mapping[str, UID]
     """A UID for each segment, which ties the measurements of the report to it."""
@@ -60,13 +68,16 @@ class Identity:
     device: UID
     """Of this run, as the observer in the report."""
 
+    uid_of: Callable[[str], UID] = field(repr=False)
+    """A UID for anything else in the objects, by its role."""
+
     creator: str = ""
     """The content creator's name in DICOM format (``Family^Given``), or empty."""
 
     pseudonyms: Pseudonyms | None = None
     """If set, no output identifies the patient (`deidentify`)."""
 
-    made: datetime = field(default_factory=datetime.now)
+    made: datetime = field(default_factory=_now)
 
     @property
     def content(self) -> datetime:
@@ -145,8 +156,10 @@ def new_identity(
         segmentation=instance(0, "lesion and lungs"),
         parametric_map=instance(1, "lesion score"),
         report=instance(2, "measurements"),
+        pictures=instance(3, "pictures"),
         tracking={name: uid(name) for name in SEGMENTS},
         device=uid("device"),
+        uid_of=uid,
         creator=creator,
         pseudonyms=pseudonyms,
     )

@@ -119,7 +119,15 @@ def finish(dataset: Dataset, sources: Sources, identity: Identity) -> None:
     """Put back what a new object inherits, and take out its dates where nothing may name the patient."""
     for element in sources.inherited:
         dataset[element.tag] = element
+    if "DimensionOrganizationSequence" in dataset:  # highdicom draws its UID
+        uid = identity.uid_of(f"dimensions of {dataset.SOPInstanceUID}")
+        for item in (*dataset.DimensionOrganizationSequence, *dataset.DimensionIndexSequence):
+            item.DimensionOrganizationUID = uid
     if identity.pseudonyms is None:
+        dataset.InstanceCreationDate, dataset.InstanceCreationTime = identity.made.date(), identity.made.time()
+        for item in dataset.get("ContributingEquipmentSequence", ()):
+            if "ContributionDateTime" in item:
+                item.ContributionDateTime = identity.made
         return
     for keyword in ("InstanceCreationDate", "InstanceCreationTime", "TimezoneOffsetFromUTC"):
         if keyword in dataset:

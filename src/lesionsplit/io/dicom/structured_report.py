@@ -1,4 +1,7 @@
-"""Write measurements as a DICOM structured report (TID 1500), one group per segment of the segmentation.
+"""Write measurements as a DICOM structured report (TID 1500).
+
+There is a group per segment of the segmentation (TID 1411), and a group per lesion (TID 1501) with its long axis as a
+line on its slice, which viewers draw.
 
 Missing values (`measurements.result.Missing`) are left out; the quality notes are comments in each group. Concepts
 without a DICOM code use our own scheme (`codes`), which the report declares. The document is complete, unverified and
@@ -9,20 +12,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 from highdicom.sr import (
     AlgorithmIdentification,
     CodedConcept,
     ComprehensiveSR,
+    CoordinatesForMeasurement,
     DeviceObserverIdentifyingAttributes,
     FindingSite,
+    GraphicTypeValues,
     Measurement,
     MeasurementReport,
+    MeasurementsAndQualitativeEvaluations,
     ObservationContext,
     ObserverContext,
     ReferencedSegment,
     RelationshipTypeValues,
+    SourceImageForRegion,
     SourceSeriesForSegmentation,
     TextContentItem,
     TrackingIdentifier,
@@ -44,9 +53,18 @@ from lesionsplit.io.dicom.identity import (
     tracking_id,
 )
 from lesionsplit.io.dicom.segmentation import Written
-from lesionsplit.io.dicom.source import finish, scheme, source_headers
-from lesionsplit.measurements.result import LUNGS, Measurements, Missing, Region, Value
+from lesionsplit.io.dicom.source import Sources, finish, scheme, source_headers
+from lesionsplit.measurements.result import LUNGS, Lesion, Measurements, Missing, Region, Value
 from lesionsplit.volumes.decomposed import DecomposedVolume
+from lesionsplit.volumes.volume import Volume
+
+MOST_LESIONS: Final = 20
+"""Lesions with a group of their own; the others are summed in a comment."""
+
+LINE: Final = "Cornerstone3DTools@^0.1.0:Length"
+"""Tracking identifier of a line that OHIF lists among its measurements; other viewers show it as text."""
+
+SIDES: Final = {RIGHT_LUNG: codes.RIGHT, LEFT_LUNG: codes.LEFT}
 
 
 class Number(NamedTuple):
@@ -90,6 +108,11 @@ def write_structured_report(
     ]
     for group in groups:  # each stands alone in some viewers
         group[0].ContentSequence.extend(map(_comment, measures.notes))
+    if rest := _others(measures):
+        groups[0][0].ContentSequence.append(_comment(rest))
+    lesions = [
+        _lesion_group(one, findings.volume, sources, identity, algorithm) for one in measures.lesions[:MOST_LESIONS]
+    ]
     observer = DeviceObserverIdentifyingAttributes(
         uid=str(identity.device),
         name=NAME,
@@ -104,7 +127,7 @@ def write_structured_report(
             )
         ),
         procedure_reported=codes.CT_CHEST,
-        imaging_measurements=groups,
+        imaging_measurements=[*groups, *lesions],
     )
     with config.disable_value_validation():
         dataset = ComprehensiveSR(
@@ -147,7 +170,6 @@ def _comment(note: str) -> TextContentItem:
 def _group(
     name: str, numbers: Iterator[Number], segmentation: Written, series: str, algorithm: AlgorithmIdentification
 ) -> VolumetricROIMeasurementsAndQualitativeEvaluations:
-    sides = {RIGHT_LUNG: codes.RIGHT, LEFT_LUNG: codes.LEFT}
     return VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(uid=segmentation.tracking[name], identifier=tracking_id(name)),
         referenced_segment=ReferencedSegment(
@@ -158,7 +180,7 @@ def _group(
         ),
         finding_category=codes.ABNORMAL if name == LESION else codes.ANATOMY,
         finding_type=codes.LESION if name == LESION else codes.LUNG,
-        finding_sites=[FindingSite(anatomic_location=codes.LUNG, laterality=sides.get(name))],
+        finding_sites=[FindingSite(anatomic_location=codes.LUNG, laterality=SIDES.get(name))],
         algorithm_id=algorithm,
         measurements=[
             Measurement(
@@ -172,6 +194,75 @@ def _group(
             if not isinstance(number.value, Missing)
         ],
     )
+
+
+def _lesion_group(
+    lesion: Lesion, volume: Volume, sources: Sources, identity: Identity, algorithm: AlgorithmIdentification
+) -> MeasurementsAndQualitativeEvaluations:
+    """One lesion: the length first, with its line, because OHIF takes the first number for the line's."""
+    numbers = [
+        Number(codes.LENGTH, lesion.axial_diameter_mm, codes.MILLIMETRE),
+        Number(codes.VOLUME, lesion.volume_ml, codes.MILLILITRE, method=codes.SUM_OF_VOXELS),
+        Number(codes.ATTENUATION, lesion.mean_hu, codes.HOUNSFIELD, derivation=codes.MEAN),
+    ]
+    line = _line(lesion, volume, sources)
+    group = MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(
+            uid=identity.uid_of(f"lesion {lesion.number}"),
+            identifier=LINE if line is not None else f"{NAME} lesion {lesion.number}",
+        ),
+        finding_category=codes.ABNORMAL,
+        finding_type=codes.LESION,
+        finding_sites=[FindingSite(anatomic_location=codes.LUNG, laterality=SIDES[f"{lesion.side} lung"])],
+        algorithm_id=algorithm,
+        measurements=[
+            Measurement(
+                name=number.name,
+                value=float(number.value),
+                unit=number.unit,
+                derivation=number.derivation,
+                method=number.method,
+                referenced_coordinates=[line] if line is not None and number.name == codes.LENGTH else None,
+            )
+            for number in numbers
+            if not isinstance(number.value, Missing)
+        ],
+    )
+    group[0].ContentSequence.append(_comment(f"Lesion {lesion.number}, {lesion.side} lung"))
+    return group
+
+
+def _line(lesion: Lesion, volume: Volume, sources: Sources) -> CoordinatesForMeasurement | None:
+    """The axial diameter on its slice; None where it lies in no slice of the series, which is not axial."""
+    ends = (lesion.axial_diameter_from_ras_mm, lesion.axial_diameter_to_ras_mm)
+    places: list[npt.NDArray[np.float64]] = []
+    for end in ends:
+        if isinstance(end, Missing):
+            return None
+        places.append(np.linalg.solve(volume.affine, np.array([*end, 1.0]))[:3].astype(np.float64))
+    columns_rows, plane = np.array(places)[:, :2], np.array(places)[:, 2]
+    number = round(float(plane[0]))
+    if abs(plane - number).max() > 0.01 or not 0 <= number < len(sources.headers):
+        return None
+    header = sources.headers[number]
+    return CoordinatesForMeasurement(
+        graphic_type=GraphicTypeValues.POLYLINE,
+        # DICOM counts from the outer corner of the first pixel, PS3.3 C.18.6
+        graphic_data=np.clip(columns_rows + 0.5, 0, volume.shape[:2]),
+        source_image=SourceImageForRegion(str(header.SOPClassUID), str(header.SOPInstanceUID)),
+    )
+
+
+def _others(measures: Measurements) -> str:
+    """A line about the lesions without a group of their own; empty if all have one."""
+    shown = measures.lesions[:MOST_LESIONS]
+    count = measures.lesion_count + measures.small_lesion_count - len(shown)
+    volumes = [measures.region(LUNGS).lesion_ml, *(lesion.volume_ml for lesion in shown)]
+    if count <= 0:
+        return ""
+    known = [volume for volume in volumes if not isinstance(volume, Missing)]
+    size = f" of {max(0.0, known[0] - sum(known[1:])):.2f} mL together" if len(known) == len(volumes) else ""
+    return f"{count} smaller lesion{'s' if count > 1 else ''}{size} not listed one by one"
 
 
 def _numbers(name: str, measures: Measurements) -> Iterator[Number]:

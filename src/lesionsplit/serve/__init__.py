@@ -1,0 +1,1 @@
+"""`lesionsplit serve`: a node beside the PACS that receives series, predicts them and sends the results."""
