@@ -6,6 +6,7 @@ from typing import Any
 
 import highdicom
 import msgspec
+import numpy as np
 import pydicom
 import pytest
 
@@ -236,6 +237,53 @@ def test_numbers_are_the_measures_own(write: Write) -> None:
     assert msgspec.json.encode(numbers) == before
 
 
+@pytest.mark.parametrize("kind", ["straight", "oblique", "sagittal"])
+def test_every_tracked_thing_has_a_place_in_its_slice_with_most_of_it(write: Write, kind: str) -> None:
+    """OHIF 3.13 shows nothing of a report in which something has no coordinates."""
+    _, path, findings = write(measures(), kind)
+    arrays = {
+        "lesionsplit lesion": findings.lesion > 0,
+        "lesionsplit right lung": findings.lungs == 1,
+        "lesionsplit left lung": findings.lungs == 2,
+    }
+    tracked = {text_of(group, "112040") for group, _ in measured(path)}
+    placed = [group for group, first in measured(path) if first == "Area"]
+    assert {text_of(group, "112040") for group in placed} == tracked
+    for group in placed:
+        inside = arrays.pop(text_of(group, "112039"))
+        (number,) = [item for item in group.ContentSequence if item.ValueType == "NUM"]
+        point = number.ContentSequence[0]
+        uid = point.ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+        (plane,) = [k for k, one in enumerate(findings.volume.source.instances) if uid == one.SOPInstanceUID]
+        counts = np.count_nonzero(inside, axis=(0, 1))
+        assert counts[plane] == counts.max() > 0
+        assert point.GraphicType == "POINT"
+        column, row = (int(value - 0.5) for value in point.GraphicData)
+        assert inside[column, row, plane]
+        assert float(number.MeasuredValueSequence[0].NumericValue) == pytest.approx(0.75 * 1.25 * counts.max())
+    assert arrays == {}
+
+
+def test_without_lesion_its_place_is_in_the_lungs(
+    find: Find, identity: Identity, tmp_path: Path, complaints: Callable[[Path], list[str]]
+) -> None:
+    findings = find(lesion=False)
+    segmentation = write_segmentation(findings, tmp_path / "seg.dcm", identity=identity, omit_empty_frames=True)
+    path = write_structured_report(findings, measures(), segmentation, tmp_path / "sr.dcm", identity=identity)
+    areas = {
+        text_of(group, "112039"): float(
+            next(item for item in group.ContentSequence if item.ValueType == "NUM")
+            .MeasuredValueSequence[0]
+            .NumericValue
+        )
+        for group, first in measured(path)
+        if first == "Area"
+    }
+    assert areas["lesionsplit lesion"] == 0
+    assert areas["lesionsplit right lung"] > 0
+    assert complaints(path) == []
+
+
 def lesion(number: int, findings: DecomposedVolume, k: int, columns_rows: Any, **changes: Any) -> Lesion:
     """A lesion whose axial diameter joins two places of slice ``k``, from 0."""
     ends = [tuple((findings.volume.affine @ [*place, k, 1])[:3]) for place in columns_rows]
@@ -303,12 +351,18 @@ def test_a_line_between_slices_is_left_out(write: Write, find: Find, complaints:
 
 
 def groups_of_lesions(path: Path) -> list[Any]:
-    """The groups of TID 1501: those that refer to no segment."""
+    """The groups of TID 1501 that begin with a length."""
+    return [group for group, first in measured(path) if first == "Length"]
+
+
+def measured(path: Path) -> list[tuple[Any, str]]:
+    """Each group, and the meaning of its first number."""
     found = []
     for item in pydicom.dcmread(path).ContentSequence:
         if item.ConceptNameCodeSequence[0].CodeMeaning == "Imaging Measurements":
-            groups = list(item.ContentSequence)
-            found = [one for one in groups if b"Segment" not in str(one).encode()]
+            for group in item.ContentSequence:
+                numbers = [one for one in group.ContentSequence if one.ValueType == "NUM"]
+                found.append((group, numbers[0].ConceptNameCodeSequence[0].CodeMeaning if numbers else ""))
     return found
 
 

@@ -55,7 +55,8 @@ from lesionsplit.io.dicom.identity import (
 from lesionsplit.io.dicom.segmentation import Written
 from lesionsplit.io.dicom.source import Sources, finish, scheme, source_headers
 from lesionsplit.measurements.result import LUNGS, Lesion, Measurements, Missing, Region, Value
-from lesionsplit.volumes.decomposed import DecomposedVolume
+from lesionsplit.volumes.decomposed import LEFT, RIGHT, DecomposedVolume
+from lesionsplit.volumes.scratch import releasing
 from lesionsplit.volumes.volume import Volume
 
 MOST_LESIONS: Final = 20
@@ -106,6 +107,7 @@ def write_structured_report(
         _group(name, _numbers(name, measures), segmentation, series, algorithm)
         for name in (LESION, RIGHT_LUNG, LEFT_LUNG)
     ]
+    places = [_place(name, findings, sources, segmentation, algorithm) for name in (LESION, RIGHT_LUNG, LEFT_LUNG)]
     for group in groups:  # each stands alone in some viewers
         group[0].ContentSequence.extend(map(_comment, measures.notes))
     if rest := _others(measures):
@@ -127,7 +129,7 @@ def write_structured_report(
             )
         ),
         procedure_reported=codes.CT_CHEST,
-        imaging_measurements=[*groups, *lesions],
+        imaging_measurements=[*groups, *(place for place in places if place is not None), *lesions],
     )
     with config.disable_value_validation():
         dataset = ComprehensiveSR(
@@ -196,6 +198,43 @@ def _group(
     )
 
 
+def _place(
+    name: str, findings: DecomposedVolume, sources: Sources, segmentation: Written, algorithm: AlgorithmIdentification
+) -> MeasurementsAndQualitativeEvaluations | None:
+    """Where a segment is: its area in the slice with most of it, at a point of it; without lesion, of both lungs.
+
+    It shares the tracking UID of the segment's group, so that viewers show that group's numbers at the point. Groups of
+    segments may have no coordinates (TID 1411), and OHIF 3.13 shows nothing of a report with a group without any.
+    """
+    volume = findings.volume
+    label = {RIGHT_LUNG: RIGHT, LEFT_LUNG: LEFT}.get(name)
+    array = findings.lungs if label or not findings.lesion.any() else findings.lesion
+
+    def inside(plane: int) -> npt.NDArray[np.bool_]:
+        found: npt.NDArray[np.bool_] = array[..., plane] == label if label else array[..., plane] > 0
+        return found
+
+    areas = [int(np.count_nonzero(inside(plane))) for plane in releasing(range(volume.shape[2]), array)]
+    if not any(areas):
+        return None
+    plane = int(np.argmax(areas))
+    pixels = np.argwhere(inside(plane))
+    middle = pixels[np.abs(pixels - pixels.mean(axis=0)).sum(axis=1).argmin()]
+    point = _coordinates(GraphicTypeValues.POINT, middle[None].astype(np.float64), volume, sources, plane)
+    pixel_mm2 = float(np.linalg.norm(np.cross(volume.affine[:3, 0], volume.affine[:3, 1])))
+    area = 0.0 if name == LESION and array is findings.lungs else areas[plane] * pixel_mm2
+    return MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(uid=segmentation.tracking[name], identifier=tracking_id(name)),
+        finding_category=codes.ABNORMAL if name == LESION else codes.ANATOMY,
+        finding_type=codes.LESION if name == LESION else codes.LUNG,
+        finding_sites=[FindingSite(anatomic_location=codes.LUNG, laterality=SIDES.get(name))],
+        algorithm_id=algorithm,
+        measurements=[
+            Measurement(name=codes.AREA, value=area, unit=codes.SQUARE_MILLIMETRE, referenced_coordinates=[point])
+        ],
+    )
+
+
 def _lesion_group(
     lesion: Lesion, volume: Volume, sources: Sources, identity: Identity, algorithm: AlgorithmIdentification
 ) -> MeasurementsAndQualitativeEvaluations:
@@ -244,9 +283,16 @@ def _line(lesion: Lesion, volume: Volume, sources: Sources) -> CoordinatesForMea
     number = round(float(plane[0]))
     if abs(plane - number).max() > 0.01 or not 0 <= number < len(sources.headers):
         return None
-    header = sources.headers[number]
+    return _coordinates(GraphicTypeValues.POLYLINE, columns_rows, volume, sources, number)
+
+
+def _coordinates(
+    kind: GraphicTypeValues, columns_rows: npt.NDArray[np.float64], volume: Volume, sources: Sources, plane: int
+) -> CoordinatesForMeasurement:
+    """Points of a slice, (n, 2); the centre of its first pixel is (0, 0)."""
+    header = sources.headers[plane]
     return CoordinatesForMeasurement(
-        graphic_type=GraphicTypeValues.POLYLINE,
+        graphic_type=kind,
         # DICOM counts from the outer corner of the first pixel, PS3.3 C.18.6
         graphic_data=np.clip(columns_rows + 0.5, 0, volume.shape[:2]),
         source_image=SourceImageForRegion(str(header.SOPClassUID), str(header.SOPInstanceUID)),
