@@ -21,6 +21,7 @@ from lesionsplit.errors import DataError
 from lesionsplit.io.cases import find_cases
 from lesionsplit.io.dicom.pseudonyms import Pseudonyms
 from lesionsplit.pipeline import volumes as module
+from lesionsplit.pipeline.identifiers import IDENTIFIERS
 from lesionsplit.pipeline.inputs import Outcome
 from lesionsplit.pipeline.options import DICOM_FILES, FILES, PredictOptions
 from lesionsplit.pipeline.predictor import Predictor
@@ -72,7 +73,10 @@ def test_every_format_gives_the_same_mask_and_numbers(
         other = nib.load(tmp_path / "out" / name / "lesion.nii.gz")
         np.testing.assert_array_equal(np.asarray(other.dataobj), np.asarray(first.dataobj))
         np.testing.assert_allclose(other.affine, first.affine, atol=1e-5)
-        assert row | {"name": ""} == rows["series"] | {"name": ""}
+        whose = dict.fromkeys(("name", *IDENTIFIERS), "")
+        assert row | whose == rows["series"] | whose
+        from_dicom = name in ("series", "four")
+        assert (row["patient_id"], row["study_date"]) == (("P-4711", "20200401") if from_dicom else ("", ""))
 
 
 def test_all_files_are_written_and_agree(tmp_path: Path, series: Path) -> None:

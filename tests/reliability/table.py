@@ -13,6 +13,7 @@ from pathlib import Path
 from .campaign import Tally
 
 BEGIN, END = "<!-- make campaign: begin -->", "<!-- make campaign: end -->"
+NODE = ("<!-- node campaign: begin -->", "<!-- node campaign: end -->")
 
 COLUMNS = {
     "survived": ("survived",),
@@ -51,14 +52,14 @@ def _row(kind: str, fates: Counter[str]) -> str:
     return f"| {kind} | {fates.total()} | {' | '.join(cells)} |"
 
 
-def put_between(page: Path, text: str) -> None:
-    """Replace what stands between the marks of a page.
+def put_between(page: Path, text: str, marks: tuple[str, str] = (BEGIN, END)) -> None:
+    """Replace what stands between two marks of a page.
 
     Raises:
         ValueError: the page has no marks.
     """
-    before, begin, rest = page.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = page.read_text().partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not begin or not end:
-        raise ValueError(f"{page}: has no marks {BEGIN} and {END}")
-    page.write_text(f"{before}{BEGIN}\n{text.rstrip()}\n{END}{after}")
+        raise ValueError(f"{page}: has no marks {marks[0]} and {marks[1]}")
+    page.write_text(f"{before}{marks[0]}\n{text.rstrip()}\n{marks[1]}{after}")

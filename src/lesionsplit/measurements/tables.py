@@ -54,9 +54,10 @@ class Described:
     """By region or lesion, rounded, without unit; the reason if there is no number."""
 
 
-def to_json(measures: Measurements) -> str:
-    """All measurements, nested; a missing value is ``{"missing": reason}``."""
-    return json.dumps(msgspec.to_builtins(measures), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+def to_json(measures: Measurements, identifiers: Mapping[str, str] | None = None) -> str:
+    """All measurements, nested; a missing value is ``{"missing": reason}``. ``identifiers`` become ``scan``."""
+    plain = ({"scan": dict(identifiers)} if identifiers else {}) | msgspec.to_builtins(measures)
+    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def to_csv(measures: Measurements) -> str:

@@ -17,9 +17,10 @@ from lesionsplit.errors import DataError
 from lesionsplit.images import write_bytes
 from lesionsplit.io.names import unique
 from lesionsplit.measurements.tables import CASE_COLUMNS, ROW
+from lesionsplit.pipeline.identifiers import IDENTIFIERS
 
 TABLE = "cases.csv"
-COLUMNS = ("name", "status", "reason", *CASE_COLUMNS)
+COLUMNS = ("name", "status", "reason", *CASE_COLUMNS, *IDENTIFIERS)
 
 DONE, INCOMPLETE, FAILED = "done", "incomplete", "failed"
 """Values of the column ``status``; ``reason`` says why a case failed, or which files are missing and why."""

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -52,6 +52,9 @@ class Origin:
 
     provenance: Mapping[str, str]
     """Version, weights, threshold and the like, for people."""
+
+    identifiers: Mapping[str, str] = field(default_factory=dict)
+    """Patient, study and series, by `identifiers.IDENTIFIERS`."""
 
     pseudonyms: Pseudonyms | None = None
     """Given: no patient name, identifier, date, UID or path in any file."""
@@ -105,7 +108,7 @@ class VolumeFiles:
         return [self.folder / name for name in names]
 
     def _write_numbers(self) -> None:
-        write_bytes(self.folder / FILES["numbers"], to_json(self.measurements).encode())
+        write_bytes(self.folder / FILES["numbers"], to_json(self.measurements, self.origin.identifiers).encode())
         write_bytes(self.folder / "report.csv", to_csv(self.measurements).encode())
 
     def _write_page(self) -> None:

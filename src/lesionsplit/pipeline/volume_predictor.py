@@ -23,6 +23,7 @@ from lesionsplit.measurements.lobes import check_labels
 from lesionsplit.measurements.measure import measure
 from lesionsplit.memory import give_back_memory
 from lesionsplit.pipeline.clock import Clock
+from lesionsplit.pipeline.identifiers import identifiers, whose
 from lesionsplit.pipeline.options import OTHER_FILES, PredictOptions, UserMask
 from lesionsplit.pipeline.outputs import Origin, load_writers
 from lesionsplit.pipeline.volume_result import VolumeResult
@@ -91,7 +92,8 @@ class VolumePredictor:
         origin = Origin(
             weights=self.weights,
             limitations=self.limitations,
-            provenance=(_whose(volume) if options.pseudonyms is None else {}) | self._provenance(decomposed),
+            provenance=(whose(volume) if options.pseudonyms is None else {}) | self._provenance(decomposed),
+            identifiers=identifiers(volume) if options.pseudonyms is None else {},
             pseudonyms=options.pseudonyms,
             omit_empty_frames=options.omit_empty_frames,
         )
@@ -140,24 +142,6 @@ class VolumePredictor:
         lobes = _labels(options.lobes, volume, scratch)
         check_labels(lobes, volume, str(options.lobes) if isinstance(options.lobes, Path) else "lobes")
         return lobes
-
-
-def _whose(volume: Volume) -> dict[str, str]:
-    """Patient and study of a DICOM series, for people; what its headers do not state is left out."""
-    if not volume.source.instances:
-        return {}
-    header = volume.source.instances[0]
-
-    def of(keyword: str) -> str:
-        return printable(str(header.get(keyword) or "").strip())
-
-    name = ", ".join(part for part in of("PatientName").split("^") if part)
-    shown = {
-        "Patient": " · ".join(part for part in (name, of("PatientID")) if part),
-        "Study": " · ".join(part for part in map(of, ("StudyDate", "AccessionNumber", "StudyInstanceUID")) if part),
-        "Series": " · ".join(part for part in map(of, ("SeriesNumber", "SeriesInstanceUID")) if part),
-    }
-    return {heading: words for heading, words in shown.items() if words}
 
 
 def _labels(given: UserMask, volume: Volume, scratch: Scratch) -> Voxels:

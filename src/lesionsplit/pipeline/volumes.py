@@ -127,7 +127,7 @@ class _Work:
         kinds = [kind for kind in result.kinds if kind in options.kinds]
         if not kinds:
             raise DataError("no lung was found, so there is no parametric map to write; ask for other files")
-        cells = row(result.measurements)
+        cells = row(result.measurements) | dict(result.origin.identifiers)
         check = (lambda: None) if self.overwrite else partial(self.manifests.check, case)
         with whole_or_not(self.out / name, check) as folder:
             try:
