@@ -223,7 +223,7 @@ def test_lungs_of_what_is_missing_or_breaks(
 
 HOMES = {
     f"write_{name}": f"io.dicom.{name}"
-    for name in ("parametric_map", "segmentation", "structured_report", "secondary_capture")
+    for name in ("parametric_map", "segmentation", "structured_report", "secondary_capture", "encapsulated_pdf")
 }
 """Modules that are loaded where they are used."""
 
@@ -236,6 +236,7 @@ HOMES = {
         ("write_segmentation", {"segmentation.dcm", "report.dcm"}),
         ("write_structured_report", {"report.dcm"}),
         ("write_secondary_capture", {"pictures.dcm"}),
+        ("write_encapsulated_pdf", {"report.pdf.dcm"}),
         ("to_json", {"report.json", "report.csv"}),
     ],
 )
@@ -251,7 +252,7 @@ def test_a_file_that_cannot_be_made_is_the_only_one_missing(
     found, out = find_cases([series], recursive=False), tmp_path / "out"
     everything = {
         *("score.nii.gz", "lesion.nii.gz", "lungs.nii.gz", "healthy.nii.gz", "segmentation.dcm", "score.dcm"),
-        *("report.dcm", "pictures.dcm", "report.json", "report.csv", "report.html", "manifest.json"),
+        *("report.dcm", "pictures.dcm", "report.pdf.dcm", "report.json", "report.csv", "report.html", "manifest.json"),
     }
 
     def fail(*_: object, **__: object) -> None:

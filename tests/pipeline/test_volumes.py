@@ -101,18 +101,19 @@ def test_all_files_are_written_and_agree(tmp_path: Path, series: Path) -> None:
     assert "series" in (folder / "report.html").read_text()
 
 
-def test_a_parametric_map_is_written_only_if_asked_for(tmp_path: Path, series: Path) -> None:
+def test_a_parametric_map_and_a_pdf_are_written_only_if_asked_for(tmp_path: Path, series: Path) -> None:
     run([series], tmp_path / "out", PredictOptions(lung_method="thresholds"))
     folder = tmp_path / "out" / "series"
-    assert {FILES[kind] for kind in FILES if not (folder / FILES[kind]).exists()} == {"score.dcm"}
+    assert {FILES[kind] for kind in FILES if not (folder / FILES[kind]).exists()} == {"score.dcm", "report.pdf.dcm"}
     assert json.loads((folder / "manifest.json").read_text())["settings"]["outputs"] == [
-        kind for kind in FILES if kind != "map"
+        kind for kind in FILES if kind not in ("map", "pdf")
     ]
     result = Predictor.load().predict(series, lung_method="thresholds")
     result.save(tmp_path / "saved")
     assert not (tmp_path / "saved" / "score.dcm").exists()
-    result.save(tmp_path / "saved", write=["map"])
+    result.save(tmp_path / "saved", write=["map", "pdf"])
     assert (tmp_path / "saved" / "score.dcm").exists()
+    assert (tmp_path / "saved" / "report.pdf.dcm").exists()
 
 
 def uids(folder: Path) -> dict[str, tuple[str, str, str]]:

@@ -9,7 +9,7 @@ import click
 
 from lesionsplit.cli.options import FILE, device, engine, runtime_of, threads, threshold
 
-KINDS = ("score", "lesion", "lungs", "healthy", "seg", "map", "sr", "sc", "numbers", "page", "all")
+KINDS = ("score", "lesion", "lungs", "healthy", "seg", "map", "sr", "sc", "pdf", "numbers", "page", "all")
 """As `pipeline.options.FILES`, which is not imported here so that --help is instant."""
 
 HU = {"type": (float, float), "metavar": "HU HU", "default": None}

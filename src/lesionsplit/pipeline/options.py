@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, get_args
 
@@ -31,19 +32,21 @@ FILES: Final[dict[str, str]] = {
     "map": "score.dcm",
     "sr": "report.dcm",
     "sc": "pictures.dcm",
+    "pdf": "report.pdf.dcm",
     "numbers": "report.json",
     "page": "report.html",
 }
 """What can be written of a volume, and the file's name; ``numbers`` includes report.csv."""
 
-USUAL: Final = tuple(kind for kind in FILES if kind != "map")
+UNUSUAL: Final = ("map", "pdf")
+USUAL: Final = tuple(kind for kind in FILES if kind not in UNUSUAL)
 """What is written unless the user chooses. A parametric map has 32 bits for each voxel, not compressed: 110 MB where
-score.nii.gz has 4, and few viewers show it."""
+score.nii.gz has 4, and few viewers show it. A PDF needs reportlab, and report.html has more."""
 
 SLICE_FILES: Final = ("score", "mask", "healthy", "overlay")
 """What can be written of an image: NAME_score.png and so on."""
 
-DICOM_FILES: Final = ("seg", "map", "sr", "sc")
+DICOM_FILES: Final = ("seg", "map", "sr", "sc", "pdf")
 """They refer to the slices they were made from, and so need a volume that was read from DICOM."""
 
 OTHER_FILES: Final = " ".join(f"--write {kind}" for kind in FILES if kind not in DICOM_FILES)
@@ -240,7 +243,9 @@ class PredictOptions:
     @property
     def kinds(self) -> tuple[str, ...]:
         """The files to write of a volume, as far as they can be made of it."""
-        return self.named or (tuple(FILES) if self.write else USUAL)
+        if not self.write:
+            return USUAL
+        return self.named or tuple(kind for kind in FILES if kind != "pdf" or find_spec("reportlab"))
 
     def makes(self, *kinds: str) -> bool:
         """Whether one of some `FILES` is asked for."""

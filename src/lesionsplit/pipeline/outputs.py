@@ -22,6 +22,7 @@ from lesionsplit.measurements.tables import to_csv, to_json
 from lesionsplit.pipeline.options import DICOM_FILES, FILES
 from lesionsplit.pipeline.slice_files import attempt
 from lesionsplit.report.page.page import write_page
+from lesionsplit.report.pdf import report_pdf
 from lesionsplit.report.pictures import key_picture
 from lesionsplit.volumes.decomposed import TOP, DecomposedVolume
 
@@ -138,6 +139,7 @@ class VolumeFiles:
     def _write_dicom(self, kinds: Sequence[str], failed: dict[str, Exception]) -> None:
         """The parametric map, the segmentation, and the report, which refers to the segmentation."""
         # Loading highdicom takes half a second, and volumes that are no DICOM need none
+        from lesionsplit.io.dicom.encapsulated_pdf import write_encapsulated_pdf
         from lesionsplit.io.dicom.identity import new_identity
         from lesionsplit.io.dicom.parametric_map import write_parametric_map
         from lesionsplit.io.dicom.secondary_capture import write_secondary_capture
@@ -159,6 +161,14 @@ class VolumeFiles:
                 return write_secondary_capture(self.decomposed.volume, drawn, pictures, identity=identity)
 
             attempt(pictures.name, write_pictures, failed)
+        if "pdf" in kinds:
+            document = self.folder / FILES["pdf"]
+
+            def write_document() -> Path:
+                made = report_pdf(self.decomposed, self.measurements, self.origin.provenance, self.origin.limitations)
+                return write_encapsulated_pdf(self.decomposed.volume, made, document, identity=identity)
+
+            attempt(document.name, write_document, failed)
         if not {"seg", "sr"} & set(kinds):
             return
         omit = self.origin.omit_empty_frames

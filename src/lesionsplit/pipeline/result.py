@@ -13,7 +13,7 @@ import numpy.typing as npt
 from lesionsplit.errors import DataError, SettingsError
 from lesionsplit.images import Float, Grey, Mask, as_float
 from lesionsplit.inference.predictor import Prediction
-from lesionsplit.pipeline.options import SLICE_FILES
+from lesionsplit.pipeline.options import SLICE_FILES, UNUSUAL
 from lesionsplit.pipeline.slice_files import write_slice
 from lesionsplit.report.result_figure import Panels, png_of, result_figure
 
@@ -76,7 +76,7 @@ class Result:
             SettingsError: a kind is unknown or does not apply to this scan.
             DataError: some files could not be made; the others are written.
         """
-        chosen = tuple(kind for kind in self.kinds if kind != "map") if write is None else tuple(write)
+        chosen = tuple(kind for kind in self.kinds if kind not in UNUSUAL) if write is None else tuple(write)
         if wrong := [kind for kind in chosen if kind not in self.kinds]:
             raise SettingsError(f"{self.name}: cannot write {wrong[0]!r}; allowed here: {', '.join(self.kinds)}")
         try:

@@ -32,12 +32,28 @@ LARGE, NORMAL = ImageFont.load_default(size=24), ImageFont.load_default(size=18)
 
 
 def key_picture(findings: DecomposedVolume, measures: Measurements) -> Tile:
-    """Draw the picture of a result: (rows, columns, 3), without the patient's name.
+    """Draw the picture of a result, (rows, columns, 3), without the patient's name: text over `key_slices`.
 
     Args:
         findings: the decomposed volume.
         measures: its measurements.
     """
+    slices = key_slices(findings)
+    lines = _lines(measures)
+    above = LINE * (len(lines) + 1) + GAP
+    page = Image.new("RGB", (slices.shape[1], above + slices.shape[0]), BACKGROUND)
+    draw = ImageDraw.Draw(page)
+    top = GAP
+    for text, colour, font in lines:
+        draw.text((GAP * 2, top), text, fill=colour, font=font)
+        top += LINE + (8 if font is LARGE else 0)
+    page.paste(Image.fromarray(slices), (0, above))
+    tile: Tile = np.asarray(page)
+    return tile
+
+
+def key_slices(findings: DecomposedVolume) -> Tile:
+    """The slices with most lesion, outlined, over their healthy versions: (rows, columns, 3)."""
     volume = findings.volume
     seen = survey(findings)
     cut = (slice(*seen.box.rows), slice(*seen.box.columns))
@@ -45,17 +61,11 @@ def key_picture(findings: DecomposedVolume, measures: Measurements) -> Tile:
     width = (seen.box.columns[1] - seen.box.columns[0]) * volume.axial_spacing[2]
     scale = TILE / max(height, width)
     shape = max(1, round(height * scale)), max(1, round(width * scale))
-    numbers = most_affected(seen, volume.axial_spacing[0], MOST)
     shown = window_of(volume)
-    lines = _lines(measures)
-    wide = MOST * (TILE + GAP) + 3 * GAP
-    page = Image.new("RGB", (wide, LINE * (len(lines) + 1) + 2 * (shape[0] + LINE + GAP) + 2 * GAP), BACKGROUND)
+    row = shape[0] + LINE + GAP
+    page = Image.new("RGB", (MOST * (TILE + GAP) + 3 * GAP, 2 * row), BACKGROUND)
     draw = ImageDraw.Draw(page)
-    top = GAP
-    for text, colour, font in lines:
-        draw.text((GAP * 2, top), text, fill=colour, font=font)
-        top += LINE + (8 if font is LARGE else 0)
-    for column, number in enumerate(numbers):
+    for column, number in enumerate(most_affected(seen, volume.axial_spacing[0], MOST)):
         original, healthy, score, lesion = (
             np.asarray(volume.axial(array)[number][cut])
             for array in (volume.array, findings.healthy, findings.score, findings.lesion)
@@ -64,11 +74,10 @@ def key_picture(findings: DecomposedVolume, measures: Measurements) -> Tile:
         grey: Float = resize(shown.share(original), shape)
         scores = resize(score.astype(np.float32) / np.float32(TOP), shape)
         mask: Mask = resize((lesion > 0).astype(np.float32), shape) >= 0.5
-        lower = top + shape[0] + LINE + GAP
-        draw.text((left, top), f"Slice {number + 1}, lesion", fill=TEXT, font=NORMAL)
-        page.paste(Image.fromarray(outline(overlay_tile(grey, scores), mask, OUTLINE)), (left, top + LINE))
-        draw.text((left, lower), f"Slice {number + 1}, healthy version (computed)", fill=TEXT, font=NORMAL)
-        page.paste(Image.fromarray(grey_tile(resize(shown.share(healthy), shape))), (left, lower + LINE))
+        draw.text((left, 0), f"Slice {number + 1}, lesion", fill=TEXT, font=NORMAL)
+        page.paste(Image.fromarray(outline(overlay_tile(grey, scores), mask, OUTLINE)), (left, LINE))
+        draw.text((left, row), f"Slice {number + 1}, healthy version (computed)", fill=TEXT, font=NORMAL)
+        page.paste(Image.fromarray(grey_tile(resize(shown.share(healthy), shape))), (left, row + LINE))
     forget_all(findings)
     tile: Tile = np.asarray(page)
     return tile

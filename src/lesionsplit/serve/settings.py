@@ -27,7 +27,7 @@ PREFIX: Final = "LESIONSPLIT_"
 
 AeTitle = Annotated[str, Meta(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]*[!-\[\]-~][ -\[\]-~]*$")]
 Port = Annotated[int, Meta(ge=1, le=65535)]
-SentObject = Literal["seg", "sr", "sc", "map"]
+SentObject = Literal["seg", "sr", "sc", "pdf", "map"]
 
 
 class Tls(Settings, frozen=True):
@@ -233,7 +233,7 @@ def _check_send(send: SendSettings, where: str) -> None:
     if bool(send.user) != bool(send.password) or (send.user and send.token):
         raise SettingsError(f"{where}: give a token, or a user with a password, or none of them")
     if not send.objects:
-        raise SettingsError(f"{where}: objects is empty; allowed: seg, sr, sc, map")
+        raise SettingsError(f"{where}: objects is empty; allowed: seg, sr, sc, pdf, map")
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

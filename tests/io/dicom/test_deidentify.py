@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from lesionsplit.io.dicom.deidentify import without_patient, without_words
+from lesionsplit.io.dicom.encapsulated_pdf import write_encapsulated_pdf
 from lesionsplit.io.dicom.identity import Identity, new_identity
 from lesionsplit.io.dicom.parametric_map import write_parametric_map
 from lesionsplit.io.dicom.pseudonyms import Pseudonyms
@@ -21,6 +22,7 @@ from lesionsplit.io.dicom.segmentation import write_segmentation
 from lesionsplit.io.dicom.structured_report import write_structured_report
 from lesionsplit.measurements.measure import measure
 from lesionsplit.measurements.result import LEFT_LUNG, LUNGS, RIGHT_LUNG, Measurements, Region
+from lesionsplit.report.pdf import report_pdf
 from lesionsplit.report.pictures import key_picture
 from lesionsplit.volumes.decomposed import DecomposedVolume
 
@@ -105,12 +107,14 @@ def written(
         )
         findings = dataclasses.replace(findings, volume=named)
         identity = new_identity(weights="0123456789abcdef" * 4, pseudonyms=pseudonyms)
-        paths = [tmp_path / name for name in ("seg.dcm", "map.dcm", "sr.dcm", "sc.dcm")]
+        paths = [tmp_path / name for name in ("seg.dcm", "map.dcm", "sr.dcm", "sc.dcm", "pdf.dcm")]
         segmentation = write_segmentation(findings, paths[0], identity=identity, omit_empty_frames=True)
         write_parametric_map(findings, paths[1], identity=identity)
         write_structured_report(findings, _measures(), segmentation, paths[2], identity=identity)
         picture = key_picture(findings, measure(findings))
         write_secondary_capture(findings.volume, picture, paths[3], identity=identity)
+        document = report_pdf(findings, measure(findings), {"Software": "lesionsplit"}, ())
+        write_encapsulated_pdf(findings.volume, document, paths[4], identity=identity)
         return paths, needles, findings, identity
 
     return write

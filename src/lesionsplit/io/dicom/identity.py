@@ -61,6 +61,7 @@ class Identity:
     parametric_map: Instance
     report: Instance
     pictures: Instance
+    document: Instance
 
     tracking: Mapping[str, UID]
     """A UID for each segment, which ties the measurements of the report to it."""
@@ -157,6 +158,7 @@ def new_identity(
         parametric_map=instance(1, "lesion score"),
         report=instance(2, "measurements"),
         pictures=instance(3, "pictures"),
+        document=instance(4, "report as PDF"),
         tracking={name: uid(name) for name in SEGMENTS},
         device=uid("device"),
         uid_of=uid,

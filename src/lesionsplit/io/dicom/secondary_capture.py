@@ -11,7 +11,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from lesionsplit.errors import DataError
 from lesionsplit.io.dicom.frames import write_whole
 from lesionsplit.io.dicom.identity import Identity, object_fields
-from lesionsplit.io.dicom.source import finish, source_headers
+from lesionsplit.io.dicom.source import finish, inherit_deidentification, source_headers
 from lesionsplit.tiles import Tile
 from lesionsplit.volumes.volume import Volume
 
@@ -46,9 +46,7 @@ def write_secondary_capture(volume: Volume, picture: Tile, path: Path, *, identi
         dataset.BurnedInAnnotation = "NO"  # nothing in it identifies the patient
         date, time = identity.content.strftime("%Y%m%d"), identity.content.strftime("%H%M%S")
         dataset.Laterality = ""  # both lungs
-        for keyword in ("PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence"):
-            if keyword in first:
-                dataset[keyword] = first[keyword]
+        inherit_deidentification(dataset, first)
         for keyword in ("ContentDate", "DateOfSecondaryCapture"):
             setattr(dataset, keyword, date)
         for keyword in ("ContentTime", "TimeOfSecondaryCapture"):

@@ -138,6 +138,12 @@ def finish(dataset: Dataset, sources: Sources, identity: Identity) -> None:
     dataset.LongitudinalTemporalInformationModified = "REMOVED"
 
 
+def inherit_deidentification(dataset: Dataset, first: Dataset) -> None:
+    """Copy what says that a patient was taken out, which highdicom copies for some kinds of objects only."""
+    for keyword in ("PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence"):
+        _copy(first, dataset, keyword)
+
+
 def scheme() -> CodingSchemeIdentificationItem:
     """Declares our own codes."""
     from highdicom.coding_schemes import CodingSchemeIdentificationItem  # loads all of highdicom
