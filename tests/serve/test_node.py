@@ -339,6 +339,17 @@ def test_weights_that_cannot_be_used_are_named(start: Any, series: Series) -> No
     assert job.reason == ""
 
 
+def test_a_process_that_cannot_be_started_is_named_once(
+    start: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = start(command=("/nowhere/python",))
+    expected = "the process that predicts cannot be started (No such file or directory)"
+    assert node.get("/ready").text == f"{expected}\n"
+    time.sleep(1.0)
+    assert [one.getMessage() for one in caplog.records if one.levelname == "ERROR"] == [expected]
+    assert node.get("/health").status_code == 200
+
+
 # Sending
 
 

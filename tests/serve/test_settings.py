@@ -92,7 +92,7 @@ def test_the_commented_parts_of_the_example_are_settings(tmp_path: Path) -> None
         ('[[send]]\nkind = "cstore"\nhost = "x"\naet = "Y"\nurl = "http://x"', "url does not apply"),
         ('[[send]]\nkind = "stow"\nurl = "http://x"\nuser = "a"', "user with a password"),
         ('[[send]]\nkind = "stow"\nurl = "http://x"\nobjects = []', "objects is empty"),
-        ('[[send]]\nkind = "stow"\nurl = "http://x"\nobjects = ["pdf"]', "objects"),
+        ('[[send]]\nkind = "stow"\nurl = "http://x"\nobjects = ["png"]', "objects"),
         ('[[send]]\nkind = "stow"\nurl = "http://x"\n' * 2, "two have the name"),
         ('[[send]]\nkind = "mail"', "kind"),
         ("[store]\nkeep_days = -1.0", "keep_days"),

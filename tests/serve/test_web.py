@@ -187,7 +187,7 @@ def zipped(files: dict[str, bytes]) -> bytes:
 
 
 def test_a_zip_of_slices_is_a_series_as_any_other(start: Any, series: Series) -> None:
-    node = start()
+    node = start({"series": {"quiet_s": 60.0}})
     paths = series()
     files = {f"ct/{path.name}": path.read_bytes() for path in paths} | {"ct/README": b"some words"}
     response = upload(node, "ct.zip", zipped(files))
@@ -196,10 +196,10 @@ def test_a_zip_of_slices_is_a_series_as_any_other(start: Any, series: Series) ->
     assert node.job(State.DONE).slices == 4
 
 
-def test_a_volume_is_predicted_and_the_same_volume_is_the_same_series(
+def test_a_volume_is_predicted_at_once_and_the_same_volume_is_the_same_series(
     start: Any, make: ModuleType, tmp_path: Path
 ) -> None:
-    node = start()
+    node = start({"series": {"quiet_s": 60.0}})
     content = make.make_nifti(tmp_path / "My scan.nii.gz").read_bytes()
     (first,) = upload(node, "My scan.nii.gz", content).json()["series"]
     job = node.job(State.DONE)

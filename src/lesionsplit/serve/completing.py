@@ -6,7 +6,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from lesionsplit.serve.instances import Store
@@ -39,6 +39,8 @@ class Completing(threading.Thread):
         self._seen: dict[int, tuple[int, float]] = {}
         """Files of each job that receives, and when that number was first seen."""
 
+        self._whole: set[str] = set()
+
     def run(self) -> None:
         """Work until told to stop."""
         cleaned = -CLEANING
@@ -51,6 +53,10 @@ class Completing(threading.Thread):
             except Exception:  # noqa: PERF203  each round stands alone
                 logger.exception("the thread that completes series met an unforeseen error and goes on")
 
+    def hurry(self, series: Iterable[str]) -> None:
+        """These came as a whole: they are complete without a quiet time, unless more arrives at once."""
+        self._whole.update(series)
+
     def look(self) -> None:
         """Complete what has been quiet for long enough."""
         now, receiving = self.clock(), self.jobs.having(State.RECEIVING)
@@ -59,7 +65,8 @@ class Completing(threading.Thread):
             count, since = self._seen[job.number]
             if count != job.instances:
                 self._seen[job.number] = (job.instances, now)
-            elif now - since >= self.settings.quiet_s:
+            elif job.series in self._whole or now - since >= self.settings.quiet_s:
+                self._whole.discard(job.series)
                 self._complete(job, receiving)
 
     def clean(self) -> None:

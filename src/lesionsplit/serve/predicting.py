@@ -172,7 +172,7 @@ class Predicting(threading.Thread):
         """Set: what is under way is given up because nobody wants it any more."""
 
         self.refused = ""
-        """Why the weights cannot be used."""
+        """Why nothing is predicted: the weights cannot be used, or the process cannot be started."""
 
     def run(self) -> None:
         """Work until told to stop."""
@@ -197,14 +197,19 @@ class Predicting(threading.Thread):
             self.worker.start(self.stop.is_set)
             self.refused = ""
         except SettingsError as error:
-            if not self.refused:
-                logger.error("%s", error)  # noqa: TRY400  no trace is needed
-            self.refused = str(error)
-            self.draining.wait(5.0)
+            self._refuse(str(error))
         except CrashError as crash:
             if not self.stop.is_set():
-                logger.error("the model could not be loaded: %s", crash)  # noqa: TRY400
-                self.draining.wait(2.0)
+                self._refuse(f"the model could not be loaded: {crash}")
+        except OSError as error:
+            self._refuse(f"the process that predicts cannot be started ({error.strerror})")
+
+    def _refuse(self, reason: str) -> None:
+        """Say once why nothing is predicted, and try again in a while."""
+        if self.refused != reason:
+            logger.error("%s", reason)
+        self.refused = reason
+        self.draining.wait(5.0)
 
     def _next(self) -> Job | None:
         if not self.worker.ready:
@@ -225,7 +230,7 @@ class Predicting(threading.Thread):
             reason = f"the same as job {other.number}, which is not done twice"
             self.jobs.move(job.number, [State.RUNNING], State.DONE, ended=time.time(), reason=reason)
             return
-        logger.info("job %d: %d slices, begun", job.number, job.slices)
+        logger.info("job %d: begun", job.number)
         self.interrupt.clear()
         try:
             answer = self.worker.ask(

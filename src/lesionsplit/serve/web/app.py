@@ -167,6 +167,7 @@ class Pages:
                 if not size:
                     raise DataError("the file is empty")
                 taken = await run_in_threadpool(take_upload, path, name, self.node.store, self.node.metrics)
+                self.node.completing.hurry(taken.series)
         except ClientDisconnect:
             return Response(status_code=400)
         except DataError as error:
