@@ -1,17 +1,19 @@
-"""What arrives by STOW-RS: the parts of a request, each written to a file as it comes."""
+"""What arrives by STOW-RS: the parts of a request, checked before anything of usual size touches the disk."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, Final
 
 import pydicom
 from pydicom.dataset import Dataset
 from python_multipart.multipart import MultipartParser
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from lesionsplit.errors import DataError
 from lesionsplit.serve.instances import ConflictError, IgnoredError, NoRoomError, Store
@@ -28,30 +30,65 @@ class TooLargeError(DataError):
     """A request is larger than allowed."""
 
 
-@dataclass(slots=True)
-class Parts:
-    """Writes each part of a multipart request to a file of a folder."""
+IN_MEMORY: Final = 16 << 20
+"""Bytes of a part that stay in memory; larger ones lie in the folder of what arrives."""
 
+
+@dataclass(slots=True)
+class Taking:
+    """Takes in each part of a multipart request when it is whole."""
+
+    store: Store
+    metrics: Metrics
     folder: Path
-    paths: list[Path] = field(default_factory=list)
-    _file: BinaryIO | None = None
+    taken: list[Dataset] = field(default_factory=list)
+    failed: list[Dataset] = field(default_factory=list)
+    _part: SpooledTemporaryFile[bytes] | None = None
 
     def on_part_begin(self) -> None:
-        """Begin a file."""
-        path = self.folder / str(len(self.paths))
-        self.paths.append(path)
-        self._file = path.open("wb")
+        """Begin a part."""
+        self._part = SpooledTemporaryFile(IN_MEMORY, dir=str(self.folder))  # noqa: SIM115  closed at its end
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        """Write on."""
-        if self._file is not None:
-            self._file.write(memoryview(data)[start:end])
+        """Keep some of it."""
+        if self._part is not None:
+            self._part.write(data[start:end])
 
     def on_part_end(self) -> None:
-        """End a file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """Check it and take it in."""
+        if self._part is None:
+            return
+        with self._part as content:
+            self._part = None
+            outcome, reason = _take(content, self.store)
+            self.metrics.arrived(outcome)
+            item = _reference(content)
+        if reason:
+            item.FailureReason = reason
+            self.failed.append(item)
+        else:
+            self.taken.append(item)
+
+    def close(self) -> None:
+        """Drop a part that is not whole."""
+        if self._part is not None:
+            self._part.close()
+
+    def answer(self) -> tuple[int, dict[str, Any]]:
+        """The HTTP status, and the answer of the standard as JSON."""
+        answer = Dataset()
+        if self.taken:
+            answer.ReferencedSOPSequence = self.taken
+        if self.failed:
+            answer.FailedSOPSequence = self.failed
+        if not self.failed:
+            status = 200 if self.taken else 400
+        elif self.taken:
+            status = 202
+        else:
+            full = all(item.FailureReason == OUT_OF_RESOURCES for item in self.failed)
+            status = 507 if full else 409
+        return status, answer.to_json_dict()
 
 
 def boundary(content_type: str) -> str:
@@ -66,21 +103,20 @@ def boundary(content_type: str) -> str:
     return found[1]
 
 
-async def receive(stream: AsyncIterator[bytes], separator: str, folder: Path, largest: int, store: Store) -> list[Path]:
-    """Write the parts of a request to files.
+async def receive(stream: AsyncIterator[bytes], separator: str, taking: Taking, largest: int) -> None:
+    """Read a request to its end.
 
     Raises:
         DataError: it is not multipart, or ends too early.
         TooLargeError: it has more than ``largest`` bytes.
         NoRoomError: the disk is full.
     """
-    parts = Parts(folder)
     parser = MultipartParser(
         separator.encode(),
         {
-            "on_part_begin": parts.on_part_begin,
-            "on_part_data": parts.on_part_data,
-            "on_part_end": parts.on_part_end,
+            "on_part_begin": taking.on_part_begin,
+            "on_part_data": taking.on_part_data,
+            "on_part_end": taking.on_part_end,
         },
     )
     size = 0
@@ -89,67 +125,38 @@ async def receive(stream: AsyncIterator[bytes], separator: str, folder: Path, la
             size += len(piece)
             if size > largest:
                 raise TooLargeError(f"is larger than {largest >> 20} MB, which largest_request_mb allows")
-            if size % (64 << 20) < len(piece):
-                store.check_room()
-            parser.write(piece)
+            await run_in_threadpool(parser.write, piece)
         parser.finalize()
-    except DataError:
+    except (DataError, ClientDisconnect):
         raise
     except OSError as error:
         raise NoRoomError(f"cannot be written ({error.strerror})") from None
     except Exception as error:  # the parser's own kinds
         raise DataError(f"is not a whole multipart request ({type(error).__name__})") from None
     finally:
-        parts.on_part_end()
-    return parts.paths
+        taking.close()
 
 
-def store_all(paths: list[Path], store: Store, metrics: Metrics) -> tuple[int, dict[str, Any]]:
-    """Take in DICOM files; returns the HTTP status and the answer of the standard as JSON."""
-    taken: list[Dataset] = []
-    failed: list[Dataset] = []
-    for path, outcome, reason in _each(paths, store):
-        metrics.arrived(outcome)
-        item = _reference(path)
-        if reason:
-            item.FailureReason = reason
-            failed.append(item)
-        else:
-            taken.append(item)
-    answer = Dataset()
-    if taken:
-        answer.ReferencedSOPSequence = taken
-    if failed:
-        answer.FailedSOPSequence = failed
-    status = 200 if not failed else 202 if taken else 409
-    if not paths:
-        status = 400
-    elif failed and all(item.FailureReason == OUT_OF_RESOURCES for item in failed) and not taken:
-        status = 507
-    return status, answer.to_json_dict()
+def _take(content: IO[bytes], store: Store) -> tuple[str, int]:
+    """Take in one part; returns the outcome for the metrics, and the failure reason, 0 if there is none."""
+    try:
+        store.add(content, sender="http")
+    except IgnoredError:
+        return "ignored", 0
+    except ConflictError:
+        return "conflict", CONFLICT
+    except NoRoomError:
+        return "no room", OUT_OF_RESOURCES
+    except DataError:
+        return "refused", CANNOT_UNDERSTAND
+    return "stored", 0
 
 
-def _each(paths: list[Path], store: Store) -> Iterator[tuple[Path, str, int]]:
-    for path in paths:
-        try:
-            with path.open("rb") as content:
-                store.add(content, sender="http")
-        except IgnoredError:  # noqa: PERF203  one answer for each part
-            yield path, "ignored", 0
-        except ConflictError:
-            yield path, "conflict", CONFLICT
-        except NoRoomError:
-            yield path, "no room", OUT_OF_RESOURCES
-        except DataError:
-            yield path, "refused", CANNOT_UNDERSTAND
-        else:
-            yield path, "stored", 0
-
-
-def _reference(path: Path) -> Dataset:
+def _reference(content: IO[bytes]) -> Dataset:
     item = Dataset()
     try:
-        header = pydicom.dcmread(BytesIO(path.read_bytes()), stop_before_pixels=True, specific_tags=["SOPInstanceUID"])
+        content.seek(0)
+        header = pydicom.dcmread(content, stop_before_pixels=True, specific_tags=["SOPInstanceUID"])
         item.ReferencedSOPClassUID = header.file_meta.MediaStorageSOPClassUID
         item.ReferencedSOPInstanceUID = str(header.SOPInstanceUID)
     except Exception:  # not DICOM: the answer names what it can

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
-from functools import partial
 from importlib.metadata import version
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
@@ -22,7 +21,7 @@ from lesionsplit.pipeline.options import FILES
 from lesionsplit.report.html import environment
 from lesionsplit.serve.instances import NoRoomError
 from lesionsplit.serve.jobs import ENDED, Job, State
-from lesionsplit.serve.stow import TooLargeError, boundary, receive, store_all
+from lesionsplit.serve.stow import Taking, TooLargeError, boundary, receive
 from lesionsplit.serve.uploads import take_upload
 from lesionsplit.serve.web.guard import Guard
 from lesionsplit.serve.web.rows import row_of
@@ -184,9 +183,9 @@ class Pages:
             if announced.isdigit() and int(announced) > largest:
                 raise TooLargeError(f"is larger than {largest >> 20} MB, which largest_request_mb allows")
             with self.node.store.temporary() as folder:
-                paths = await receive(request.stream(), separator, folder, largest, self.node.store)
-                work = partial(store_all, paths, self.node.store, self.node.metrics)
-                status, answer = await run_in_threadpool(work)
+                taking = Taking(self.node.store, self.node.metrics, folder)
+                await receive(request.stream(), separator, taking, largest)
+                status, answer = taking.answer()
         except ClientDisconnect:
             return Response(status_code=400)
         except DataError as error:
