@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from lesionsplit.errors import SettingsError
-from lesionsplit.measurements.definitions import CASE, LESION, REGION, Definition
+from lesionsplit.measurements.definitions import CASE, LESION, REGION, ZONE, Definition
 from lesionsplit.measurements.measure import measure
-from lesionsplit.measurements.result import Lesion, Measurements, Missing, Region
+from lesionsplit.measurements.result import Lesion, Measurements, Missing, Region, Zone
 from lesionsplit.measurements.settings import MeasurementSettings
 from lesionsplit.measurements.tables import CASE_REGION, described, row, show, to_csv, to_json
 from lesionsplit.settings import from_table
@@ -30,11 +30,12 @@ def measures(make_findings: Callable[..., DecomposedVolume]) -> Measurements:
 
 def test_every_number_has_one_definition() -> None:
     assert [one.key for one in REGION] == [name for name in Region.__struct_fields__ if name != "name"]
-    apart = {"name", "regions", "lesions", "left_out", "profile", "settings", "notes"}
+    apart = {"name", "regions", "zones", "lesions", "left_out", "profile", "settings", "notes"}
     assert [one.key for one in CASE] == [name for name in Measurements.__struct_fields__ if name not in apart]
     assert [one.key for one in LESION] == list(Lesion.__struct_fields__)
+    assert [one.key for one in ZONE] == [name for name in Zone.__struct_fields__ if name != "name"]
     units = {"ml": "mL", "percent": "%", "hu": "HU", "g": "g", "mm": "mm"}
-    for one in (*REGION, *CASE, *LESION):
+    for one in (*REGION, *CASE, *ZONE, *LESION):
         assert one.unit == units.get(one.key.rpartition("_")[2], "")
         assert one.explain(MeasurementSettings()).endswith(".")
         assert "{" not in one.explain(MeasurementSettings())
@@ -67,7 +68,9 @@ def test_json_comes_back_as_it_was(measures: Measurements) -> None:
 def test_csv_has_every_number_once_with_its_unit_or_its_reason(measures: Measurements) -> None:
     rows = list(csv.DictReader(io.StringIO(to_csv(measures))))
     assert list(rows[0]) == ["region", "measure", "value", "unit", "text", "why_missing"]
-    assert len(rows) == 3 * len(REGION) + len(CASE) + len(measures.lesions) * (len(LESION) + 5)  # 3 points
+    assert len(rows) == 3 * len(REGION) + len(CASE) + 6 * len(ZONE) + len(measures.lesions) * (
+        len(LESION) + 5
+    )  # 3 points
     cells = {(one["region"], one["measure"]): one for one in rows}
     assert len(cells) == len(rows)
     for one in rows:
@@ -98,6 +101,7 @@ def test_a_row_for_the_table_over_cases(measures: Measurements) -> None:
         "lesions": "1",
         "largest_axial_diameter_mm": "12.8062",
         "severity_score": "",
+        "zone_score": "3",
         "highest_slice_score": "1",
         "why_missing": "severity_score not computed: no lobes",
         "notes": "",

@@ -154,7 +154,8 @@ def test_its_numbers_are_those_of_the_voxels(parsed: Parsed) -> None:
     lung = np.count_nonzero(findings.lungs)
     assert f"Lesion volume {lesion * 0.02:.2f} mL" in parsed.words  # a voxel has 2 x 2 x 5 mm
     assert f"Share of both lungs {100 * lesion / lung:.2f} %" in parsed.words
-    assert "CT severity score not computed: no lobes" in parsed.words
+    assert f"Zone score {measure(findings).zone_score} of 24 estimated: thirds of each lung's height" in parsed.words
+    assert "CT severity score (0 to 25) not computed: no lobes" in parsed.words
     assert "Percentage of opacity" in parsed.words
     assert "Share of the lung volume that is lesion." in parsed.words
     worst = int(np.count_nonzero(findings.lesion, axis=(0, 1)).argmax())

@@ -75,7 +75,8 @@ def predict(inputs: tuple[Path, ...], out: Path | None, **given: Any) -> int:
 
     Of each volume OUT/NAME/ gets score.nii.gz (0 to 1), lesion.nii.gz, lungs.nii.gz and healthy.nii.gz on the
     input's grid, report.html, report.json and report.csv, manifest.json; of DICOM also segmentation.dcm (SEG),
-    report.dcm (SR) and, if asked for, score.dcm (parametric map). OUT/cases.csv has a line for each.
+    report.dcm (SR), pictures.dcm (Secondary Capture) and, if asked for, report.pdf.dcm (PDF) and score.dcm (parametric
+    map). OUT/cases.csv has a line for each.
 
     Of each image OUT gets NAME_score.png (16 bit, 65535 = 1.0), NAME_mask.png, NAME_healthy.png and
     NAME_overlay.png on the slice's own grid; and predictions.csv for all.

@@ -13,6 +13,7 @@ from lesionsplit.measurements.settings import MeasurementSettings
 CHAGANTI: Final = "Chaganti et al., Radiology: Artificial Intelligence 2020"
 PAN: Final = "Pan et al., Radiology 2020"
 COLOMBI: Final = "Colombi et al., Radiology 2020"
+INOUE: Final = "compared with other scores by Inoue et al., European Radiology 2022"
 FLEISCHNER: Final = "MacMahon et al. (Fleischner Society), Radiology 2017"
 
 
@@ -202,6 +203,15 @@ CASE: Final = (
         "As the lung severity score, for lesion of {high_opacity} HU or more.",
         CHAGANTI,
     ),
+    Definition(
+        "zone_score",
+        "zone score (0 to 24)",
+        "",
+        0,
+        "Each of six zones as 0 none, 1 below 25 % lesion, 2 below 50 %, 3 below 75 %, 4 above; added up. Zones are "
+        "equal thirds of each lung's height, an estimate: radiologists cut at carina and inferior pulmonary vein.",
+        INOUE,
+    ),
     Definition("threshold", "threshold", "", 3, "The lowest lesion score, 0 to 1, of a lesion voxel."),
     Definition("highest_score", "highest voxel score", "", 3, "The highest lesion score, 0 to 1, in the lungs."),
     Definition(
@@ -217,6 +227,14 @@ CASE: Final = (
     Definition("highest_score_slice", "slice of the highest slice score", "", 0, "Counted from 1, from the feet up."),
 )
 """Measures of the whole scan, in `Measurements`."""
+
+ZONE: Final = (
+    Definition("lung_ml", "lung volume", "mL", 0, "Of this third of the lung's height."),
+    Definition("lesion_ml", "lesion volume", "mL", 1, "Lesion in it."),
+    Definition("opacity_percent", "percentage of opacity", "%", 2, "Share of its volume that is lesion."),
+    Definition("grade", "grade", "", 0, "0 none, 1 below 25 % lesion, 2 below 50 %, 3 below 75 %, 4 above."),
+)
+"""Measures of each `Zone`."""
 
 LESION: Final = (
     Definition("number", "lesion", "", 0, "The largest is 1."),

@@ -41,6 +41,7 @@ from lesionsplit.measurements.result import (
 )
 from lesionsplit.measurements.settings import MeasurementSettings
 from lesionsplit.measurements.severity import lobe_grade, pan_grade
+from lesionsplit.measurements.zones import zone_score, zones
 from lesionsplit.volumes.decomposed import EDGE, FAINT, TOP, DecomposedVolume, LeftOut
 from lesionsplit.volumes.volume import Volume, Voxels
 
@@ -90,6 +91,7 @@ def measure(
     affected, lungs = np.flatnonzero(profiler.lesion), int(np.count_nonzero(profiler.lung))
     worst = int(np.argmax(profiler.lesion))
     own_notes = [*_left_out(findings.left_out), *_notes(volume, parts, histograms, sized, lobes is not None)]
+    thirds = zones(profiler.lung_by_side, profiler.lesion_by_side, volume.voxel_ml if sized else None)
     scored = [score for score in profiler.score if score is not None]
     return Measurements(
         name=volume.source.name,
@@ -108,11 +110,13 @@ def measure(
         most_affected_slice=worst + 1 if len(affected) else NO_LESION,
         most_affected_percent=100 * profiler.lesion[worst] / profiler.lung[worst] if len(affected) else NO_LESION,
         **_scores(parts, lobes is not None),
+        zone_score=zone_score(thirds, len(profiler.lung)),
         threshold=findings.threshold,
         highest_score=profiler.highest / TOP if profiler.highest >= 0 else NO_LUNG,
         highest_slice_score=max(scored) if scored else NO_SCORE,
         highest_score_slice=profiler.score.index(max(scored)) + 1 if scored else NO_SCORE,
         lesions=lesions,
+        zones=thirds,
         left_out=[*findings.left_out],
         profile=Profile(lung_pixels=profiler.lung, lesion_pixels=profiler.lesion, score=profiler.score),
         settings=settings,

@@ -98,6 +98,19 @@ class Lesion(msgspec.Struct, frozen=True, kw_only=True):
     last_slice: int
 
 
+class Zone(msgspec.Struct, frozen=True, kw_only=True):
+    """A third of a lung's height, see `measurements.zones`."""
+
+    name: str
+    """Such as ``upper zone, right lung``."""
+
+    lung_ml: Value
+    lesion_ml: Value
+    opacity_percent: Value
+    grade: Whole
+    """0 to 4."""
+
+
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Measurements of each axial slice, from the feet up; see `Volume.axial`."""
 
@@ -134,6 +147,7 @@ class Measurements(msgspec.Struct, frozen=True, kw_only=True):
     severity_score: Whole
     lung_severity_score: Whole
     high_opacity_score: Whole
+    zone_score: Whole
 
     threshold: float
     highest_score: Value
@@ -142,6 +156,9 @@ class Measurements(msgspec.Struct, frozen=True, kw_only=True):
 
     lesions: list[Lesion]
     """The largest first; at most `MeasurementSettings.lesions_listed`."""
+
+    zones: list[Zone]
+    """Six, the right lung's first, each lung from the head down."""
 
     left_out: list[LeftOut]
     """Findings that are probably normal and in no other number; the largest first."""

@@ -10,8 +10,8 @@ from typing import TypeAlias
 import msgspec
 
 from lesionsplit.csvtext import csv_text
-from lesionsplit.measurements.definitions import CASE, LESION, REGION, Definition
-from lesionsplit.measurements.result import LEFT_LUNG, LUNGS, RIGHT_LUNG, Lesion, Measurements, Missing, Region
+from lesionsplit.measurements.definitions import CASE, LESION, REGION, ZONE, Definition
+from lesionsplit.measurements.result import LEFT_LUNG, LUNGS, RIGHT_LUNG, Lesion, Measurements, Missing, Region, Zone
 
 COLUMNS = ("region", "measure", "value", "unit", "text", "why_missing")
 """Of report.csv: ``value`` is a number or empty, ``text`` a word such as the name of a lobe or empty."""
@@ -31,6 +31,7 @@ ROW = (
     ("lesions", CASE_REGION, "lesion_count"),
     ("largest_axial_diameter_mm", CASE_REGION, "largest_axial_diameter_mm"),
     ("severity_score", CASE_REGION, "severity_score"),
+    ("zone_score", CASE_REGION, "zone_score"),
     ("highest_slice_score", CASE_REGION, "highest_slice_score"),
 )
 """Number columns of cases.csv: name, region, measure."""
@@ -39,7 +40,7 @@ CASE_COLUMNS = (*(column for column, _, _ in ROW), "why_missing", "notes")
 """Columns of cases.csv with measurements: numbers or empty, the reasons for empty ones, what makes them doubtful."""
 
 
-Holder: TypeAlias = Measurements | Region | Lesion
+Holder: TypeAlias = Measurements | Region | Zone | Lesion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +120,8 @@ def _holders(measures: Measurements) -> Iterator[tuple[str, Holder, tuple[Defini
     for region in measures.regions:
         yield region.name, region, REGION
     yield CASE_REGION, measures, CASE
+    for zone in measures.zones:
+        yield zone.name, zone, ZONE
     for lesion in measures.lesions:
         yield f"lesion {lesion.number}", lesion, LESION[1:]
 

@@ -59,6 +59,8 @@ def measures(**changes: Any) -> Measurements:
         "severity_score": NO_LOBES,
         "lung_severity_score": NO_LOBES,
         "high_opacity_score": NO_LOBES,
+        "zone_score": NO_LOBES,
+        "zones": [],
         "threshold": 0.6866,
         "highest_score": 0.99,
         "highest_slice_score": 0.9,

@@ -50,6 +50,7 @@ WELL_AERATED: Final = Code("WELL-AERATED", SCHEME, "Volume of well-aerated lung"
 SEVERITY: Final = Code("CTSS", SCHEME, "CT severity score, 0 to 25")
 LUNG_SEVERITY: Final = Code("LSS", SCHEME, "Lung severity score, 0 to 20")
 HIGH_OPACITY_SCORE: Final = Code("LHOS", SCHEME, "Lung high opacity score, 0 to 20")
+ZONE_SCORE: Final = Code("ZONE-SCORE", SCHEME, "Zone score, 0 to 24, of equal thirds of each lung")
 SCORE: Final = Code("LESION-SCORE", SCHEME, "Lesion score of the network, not a probability")
 
 COMMENT: Final = Code("121106", "DCM", "Comment")

@@ -333,6 +333,7 @@ def _of_lesion(measures: Measurements, both: Region) -> Iterator[Number]:
     yield Number(codes.SEVERITY, measures.severity_score, codes.NO_UNITS)
     yield Number(codes.LUNG_SEVERITY, measures.lung_severity_score, codes.NO_UNITS)
     yield Number(codes.HIGH_OPACITY_SCORE, measures.high_opacity_score, codes.NO_UNITS)
+    yield Number(codes.ZONE_SCORE, measures.zone_score, codes.NO_UNITS)
 
 
 def _of_lung(lung: Region) -> Iterator[Number]:

@@ -25,7 +25,7 @@ class Figure:
 
 
 def figures(measures: Measurements) -> list[Figure]:
-    """Volume, fraction of the lungs, number of lesions, severity score and most affected slice."""
+    """Volume, fraction of the lungs, number of lesions, a score of severity and most affected slice."""
     both, right, left = (measures.region(name) for name in (LUNGS, RIGHT_LUNG, LEFT_LUNG))
     diameter = measures.largest_axial_diameter_mm
     affected = measures.most_affected_slice
@@ -43,7 +43,9 @@ def figures(measures: Measurements) -> list[Figure]:
             "",
             f"largest across {with_unit(diameter, 'mm')}" if not isinstance(diameter, Missing) else "",
         ),
-        _figure("CT severity score", measures.severity_score, "of 25", ""),
+        _figure("CT severity score", measures.severity_score, "of 25", "")
+        if not isinstance(measures.severity_score, Missing)
+        else _figure("Zone score", measures.zone_score, "of 24", "estimated: thirds of each lung's height"),
         _figure(
             "Most affected slice",
             affected,
