@@ -101,7 +101,7 @@ def test_a_row_for_the_table_over_cases(measures: Measurements) -> None:
         "lesions": "1",
         "largest_axial_diameter_mm": "12.8062",
         "severity_score": "",
-        "zone_score": "3",
+        "zone_score": "2",
         "highest_slice_score": "1",
         "why_missing": "severity_score not computed: no lobes",
         "notes": "",

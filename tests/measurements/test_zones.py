@@ -53,9 +53,19 @@ def test_the_feet_are_where_the_affine_says(make_findings: Make) -> None:
     lungs[:3], lungs[3:] = 1, 2
     lesion[:3, :, :3] = True
     up, down = np.eye(4), np.diag([1.0, 1.0, -1.0, 1.0])
-    graded = [measure(make_findings(lesion, affine, lungs=lungs)).zones for affine in (up, down)]
+    settings = MeasurementSettings(smallest_lesion_ml=0.0)
+    graded = [measure(make_findings(lesion, affine, lungs=lungs), settings).zones for affine in (up, down)]
     assert [zone.name for zone in graded[0] if zone.grade == 4] == ["lower zone, right lung"]
     assert [zone.name for zone in graded[1] if zone.grade == 4] == ["upper zone, right lung"]
+
+
+def test_specks_that_nobody_would_see_are_graded_0(make_findings: Make) -> None:
+    lesion = np.zeros((6, 4, 9), bool)
+    lesion[3:5, 0, 0] = True
+    for smallest, score in ((0.002, 1), (0.0021, 0)):  # two voxels of 0.001 mL
+        found = measure(make_findings(lesion, np.eye(4)), MeasurementSettings(smallest_lesion_ml=smallest))
+        assert found.zone_score == score
+        assert found.lesion_slices == 1
 
 
 def test_what_there_is_not_is_missing(make_findings: Make) -> None:
@@ -74,6 +84,6 @@ def test_every_voxel_is_in_one_zone() -> None:
         slices = int(random.integers(1, 40))
         lung: Any = random.integers(0, 4, (slices, 2)) * random.integers(0, 2, (slices, 2))
         lesion = random.integers(0, lung + 1)
-        found = zones(lung, lesion, 1.0)
+        found = zones(lung, lesion, 1.0, 0.1)
         for side in (0, 1):
             assert sum(float(zone.lung_ml) for zone in found[3 * side : 3 * side + 3]) == lung[:, side].sum()  # type: ignore[arg-type]

@@ -208,8 +208,9 @@ CASE: Final = (
         "zone score (0 to 24)",
         "",
         0,
-        "Each of six zones as 0 none, 1 below 25 % lesion, 2 below 50 %, 3 below 75 %, 4 above; added up. Zones are "
-        "equal thirds of each lung's height, an estimate: radiologists cut at carina and inferior pulmonary vein.",
+        "Each of six zones as 0 less than {smallest_lesion_ml} mL of lesion, 1 below 25 %, 2 below 50 %, 3 below 75 %, "
+        "4 above; added up. Zones are equal thirds of each lung's height, an estimate: radiologists cut at carina and "
+        "inferior pulmonary vein.",
         INOUE,
     ),
     Definition("threshold", "threshold", "", 3, "The lowest lesion score, 0 to 1, of a lesion voxel."),
@@ -232,7 +233,13 @@ ZONE: Final = (
     Definition("lung_ml", "lung volume", "mL", 0, "Of this third of the lung's height."),
     Definition("lesion_ml", "lesion volume", "mL", 1, "Lesion in it."),
     Definition("opacity_percent", "percentage of opacity", "%", 2, "Share of its volume that is lesion."),
-    Definition("grade", "grade", "", 0, "0 none, 1 below 25 % lesion, 2 below 50 %, 3 below 75 %, 4 above."),
+    Definition(
+        "grade",
+        "grade",
+        "",
+        0,
+        "0 less than {smallest_lesion_ml} mL of lesion, 1 below 25 %, 2 below 50 %, 3 below 75 %, 4 above.",
+    ),
 )
 """Measures of each `Zone`."""
 

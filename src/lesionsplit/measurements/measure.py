@@ -91,7 +91,9 @@ def measure(
     affected, lungs = np.flatnonzero(profiler.lesion), int(np.count_nonzero(profiler.lung))
     worst = int(np.argmax(profiler.lesion))
     own_notes = [*_left_out(findings.left_out), *_notes(volume, parts, histograms, sized, lobes is not None)]
-    thirds = zones(profiler.lung_by_side, profiler.lesion_by_side, volume.voxel_ml if sized else None)
+    thirds = zones(
+        profiler.lung_by_side, profiler.lesion_by_side, volume.voxel_ml if sized else None, settings.smallest_lesion_ml
+    )
     scored = [score for score in profiler.score if score is not None]
     return Measurements(
         name=volume.source.name,

@@ -25,13 +25,16 @@ def zone_grade(share: float) -> int:
     return 0 if share <= 0 else 1 + (share >= 0.25) + (share >= 0.50) + (share >= 0.75)
 
 
-def zones(lung: Sequence[Sequence[int]], lesion: Sequence[Sequence[int]], voxel_ml: float | None) -> list[Zone]:
+def zones(
+    lung: Sequence[Sequence[int]], lesion: Sequence[Sequence[int]], voxel_ml: float | None, smallest_ml: float
+) -> list[Zone]:
     """The six zones, the right lung's first, each lung from the head down.
 
     Args:
         lung: (slices, 2) voxels of right and left lung in each slice, from the feet up.
         lesion: the same of lesion.
         voxel_ml: volume of a voxel; None if it is unknown.
+        smallest_ml: less lesion than this in a zone is graded 0, as nobody would see it.
     """
     counts, affected = (np.array(one, dtype=np.int64).reshape(-1, 2) for one in (lung, lesion))
     found: list[Zone] = []
@@ -44,13 +47,14 @@ def zones(lung: Sequence[Sequence[int]], lesion: Sequence[Sequence[int]], voxel_
             inside = (part == number) & (counts[:, side] > 0)
             voxels, ill = int(counts[inside, side].sum()), int(affected[inside, side].sum())
             share: Value = 100 * ill / voxels if voxels else NO_LUNG
+            seen = voxel_ml is None or ill * voxel_ml >= smallest_ml * (1 - 1e-9)
             found.append(
                 Zone(
                     name=f"{PARTS[number]} zone, {name} lung",
                     lung_ml=voxels * voxel_ml if voxel_ml is not None else NO_SIZE,
                     lesion_ml=ill * voxel_ml if voxel_ml is not None else NO_SIZE,
                     opacity_percent=share,
-                    grade=share if isinstance(share, Missing) else zone_grade(share / 100),
+                    grade=share if isinstance(share, Missing) else zone_grade(share / 100 * seen),
                 )
             )
     return found
