@@ -266,6 +266,17 @@ def test_a_series_is_cancelled_and_done_after_all(start: Any, series: Series) ->
     node.job(State.DONE)
 
 
+def test_cancelling_what_has_just_ended_stops_nothing_else(start: Any, series: Series) -> None:
+    """The job that is predicted by then is another one."""
+    node = start()
+    node.send(*series("lung", 1))
+    first = node.job(State.DONE, 1)
+    node.send(*series("slow", 2))
+    node.job(State.RUNNING, 2)
+    node.node.predicting.unwanted = first.number
+    assert node.job(State.DONE, 2).crashes == 0
+
+
 def test_rules_decide_what_is_predicted(start: Any, series: Series) -> None:
     rules = {"min_slices": 3, "max_thickness_mm": 70.0, "description": "lung", "not_description": "mip", "kernel": "^B"}
     node = start({"series": rules})

@@ -134,13 +134,13 @@ def test_the_environment_wins(tmp_path: Path) -> None:
         tmp_path,
         "[http]\nport = 8001\n[series]\nquiet_s = 5.0",
         LESIONSPLIT_HTTP_PORT="8002",
-        LESIONSPLIT_HTTP_TOKEN="2026-11-30",
+        LESIONSPLIT_HTTP_TOKEN="20261130",
         LESIONSPLIT_DICOM_CALLING_AETS='["CT1", "CT2"]',
         LESIONSPLIT_SEND=json.dumps(send),
         LESIONSPLIT_UNRELATED="x",
         PATH="/bin",
     )
-    assert (node.http.port, node.http.token, node.series.quiet_s) == (8002, "2026-11-30", 5.0)
+    assert (node.http.port, node.http.token, node.series.quiet_s) == (8002, "20261130", 5.0)
     assert node.dicom.calling_aets == ("CT1", "CT2")
     assert node.send[0].token == "t"
     with pytest.raises(SettingsError, match="LESIONSPLIT_SEND: is not JSON"):

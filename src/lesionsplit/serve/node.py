@@ -185,6 +185,8 @@ class Node:
         if job.state not in start or not self.store.series(job.series).is_dir():
             return False
         self.store.remove(job, slices=False)
+        if self.predicting.unwanted == job.number:
+            self.predicting.unwanted = 0
         return self.jobs.move(
             job.number,
             start,
@@ -207,7 +209,7 @@ class Node:
         running = job.state == State.RUNNING
         done = self.jobs.move(job.number, start, State.CANCELLED, ended=time.time(), reason="cancelled by a user")
         if done and running:
-            self.predicting.interrupt.set()
+            self.predicting.unwanted = job.number
         return done
 
     # How it is

@@ -168,8 +168,8 @@ class Predicting(threading.Thread):
         self.stop = threading.Event()
         """Set: what is under way is given up; it is begun again when the node is."""
 
-        self.interrupt = threading.Event()
-        """Set: what is under way is given up because nobody wants it any more."""
+        self.unwanted = 0
+        """Number of a job that is given up because nobody wants it any more."""
 
         self.refused = ""
         """Why nothing is predicted: the weights cannot be used, or the process cannot be started."""
@@ -231,7 +231,6 @@ class Predicting(threading.Thread):
             self.jobs.move(job.number, [State.RUNNING], State.DONE, ended=time.time(), reason=reason)
             return
         logger.info("job %d: begun", job.number)
-        self.interrupt.clear()
         try:
             answer = self.worker.ask(
                 {
@@ -243,7 +242,7 @@ class Predicting(threading.Thread):
                     "made": job.completed or started,
                 },
                 self.worker.settings.limit_s,
-                lambda: self.stop.is_set() or self.interrupt.is_set(),
+                lambda: self.stop.is_set() or self.unwanted == job.number,
             )
         except CrashError as crash:
             self._crashed(running, str(crash))
@@ -280,7 +279,7 @@ class Predicting(threading.Thread):
         if self.stop.is_set():
             self.jobs.move(job.number, [State.RUNNING], State.COMPLETE)
             return
-        if self.interrupt.is_set():
+        if self.unwanted == job.number:
             return
         crashes = job.crashes + 1
         logger.error("job %d: %s", job.number, reason)

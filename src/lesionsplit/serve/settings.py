@@ -251,8 +251,21 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             except ValueError as error:
                 raise SettingsError(f"{variable}: is not JSON ({error}); give a list of tables") from None
         elif section in sections and key:
-            table.setdefault(section, {})[key] = _value(text)
+            words = key in _words_of(section)
+            table.setdefault(section, {})[key] = text if words else _value(text)
     return table
+
+
+def _words_of(section: str) -> list[str]:
+    """Settings of a section that are text: a token may look like a number."""
+    kinds = {
+        "dicom": DicomSettings,
+        "http": HttpSettings,
+        "series": SeriesSettings,
+        "store": StoreSettings,
+        "model": ModelSettings,
+    }
+    return [name for name, kind in kinds[section].__annotations__.items() if kind in ("str", "AeTitle")]
 
 
 def _value(text: str) -> Any:
