@@ -357,7 +357,7 @@ def test_a_process_that_cannot_be_started_is_named_once(
     expected = "the process that predicts cannot be started (No such file or directory)"
     assert node.get("/ready").text == f"{expected}\n"
     time.sleep(1.0)
-    assert [one.getMessage() for one in caplog.records if one.levelname == "ERROR"] == [expected]
+    assert [one.getMessage() for one in caplog.records if one.levelname == "WARNING"] == [expected]
     assert node.get("/health").status_code == 200
 
 

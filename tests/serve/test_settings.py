@@ -96,6 +96,7 @@ def test_the_commented_parts_of_the_example_are_settings(tmp_path: Path) -> None
         ('[[send]]\nkind = "stow"\nurl = "http://x"\n' * 2, "two have the name"),
         ('[[send]]\nkind = "mail"', "kind"),
         ("[store]\nkeep_days = -1.0", "keep_days"),
+        ('[model]\nweights = "none.safetensors"', "none.safetensors: no such file"),
         ("[model", "not TOML"),
     ],
 )

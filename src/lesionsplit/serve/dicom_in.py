@@ -62,7 +62,7 @@ def listen(settings: DicomSettings, store: Store, metrics: Metrics) -> ThreadedA
             metrics.arrived("conflict")
             return DUPLICATE
         except NoRoomError as error:
-            logger.error("a slice is refused: %s", error)  # noqa: TRY400  no trace is needed
+            logger.warning("a slice is refused: %s", error)
             metrics.arrived("no room")
             return OUT_OF_RESOURCES
         except Exception as error:

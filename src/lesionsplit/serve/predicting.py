@@ -207,7 +207,7 @@ class Predicting(threading.Thread):
     def _refuse(self, reason: str) -> None:
         """Say once why nothing is predicted, and try again in a while."""
         if self.refused != reason:
-            logger.error("%s", reason)
+            logger.warning("%s", reason)
         self.refused = reason
         self.draining.wait(5.0)
 
@@ -282,7 +282,7 @@ class Predicting(threading.Thread):
         if self.unwanted == job.number:
             return
         crashes = job.crashes + 1
-        logger.error("job %d: %s", job.number, reason)
+        logger.warning("job %d: %s", job.number, reason)
         self.metrics.predicted(0.0, "crash")
         if crashes >= MOST_CRASHES:
             why = f"{reason}; {crashes} times, so it is not tried again by itself"

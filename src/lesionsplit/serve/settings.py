@@ -177,6 +177,8 @@ def read_node_settings(path: Path | None, environment: Mapping[str, str] = os.en
     labels = [one.label for one in node.send]
     if double := {label for label in labels if labels.count(label) > 1}:
         raise SettingsError(f"[[send]]: two have the name {sorted(double)[0]!r}; give each a name of its own")
+    if node.model.weights != "default" and not Path(node.model.weights).is_file():
+        raise SettingsError(f"[model] weights: {node.model.weights}: no such file; give a weights file, or default")
     for tls in (node.dicom.tls, node.http.tls, *(one.tls for one in node.send)):
         for file in (tls.cert, tls.key, tls.ca) if tls else ():
             if file and not Path(file).is_file():
