@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pydicom
 import pytest
 from pynetdicom import AE, evt
@@ -178,6 +179,19 @@ def test_wrong_names_are_refused(start: Any, series: Series) -> None:
     assert node.send(*paths, calling="CT1", aet="OTHER") == []
     assert node.node.jobs.get(1) is None
     assert node.send(*paths, calling="CT1") == [0] * 4
+
+
+def test_an_object_that_is_too_large_ends_its_association(
+    start: Any, series: Series, make: ModuleType, tmp_path: Path, tools: ModuleType
+) -> None:
+    node = start({"dicom": {"largest_object_mb": 1}})
+    large = make.make_slice(np.zeros((1024, 1024)), SeriesNumber=9)  # 2 MB
+    make.write_slice(tmp_path / "large.dcm", large)
+    assert set(node.send(tmp_path / "large.dcm")) <= {-1}
+    paths = series()
+    assert node.send(*paths * 200)[-1] == 0  # 800 slices are more than 1 MB together
+    assert node.job(State.DONE).series == _series(paths)
+    assert node.node.jobs.latest(large.SeriesInstanceUID) is None
 
 
 def test_a_full_disk_refuses_slices_and_says_so(

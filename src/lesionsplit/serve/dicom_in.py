@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import ssl
 from io import BytesIO
-from typing import Final
+from typing import Any, Final
 
 from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
 
@@ -74,11 +75,18 @@ def listen(settings: DicomSettings, store: Store, metrics: Metrics) -> ThreadedA
             metrics.arrived("stored")
         return SUCCESS
 
+    sizes = _Sizes(settings.largest_object_mb << 20)
+    handlers: list[Any] = [
+        (evt.EVT_C_STORE, take),
+        (evt.EVT_PDU_RECV, sizes.add),
+        (evt.EVT_DIMSE_RECV, sizes.begin),
+        (evt.EVT_CONN_CLOSE, sizes.begin),
+    ]
     try:
         server = entity.start_server(
             (settings.bind, settings.port),
             block=False,
-            evt_handlers=[(evt.EVT_C_STORE, take)],
+            evt_handlers=handlers,
             ssl_context=server_context(settings.tls) if settings.tls else None,
         )
     except OSError as error:
@@ -87,6 +95,29 @@ def listen(settings: DicomSettings, store: Store, metrics: Metrics) -> ThreadedA
         ) from None
     assert server is not None  # noqa: S101  it does not block
     return server
+
+
+class _Sizes:
+    """Ends an association whose object is larger than allowed; pynetdicom has it in memory until it is whole."""
+
+    def __init__(self, largest: int) -> None:
+        self._largest = largest
+        self._bytes: dict[int, int] = {}
+
+    def begin(self, event: evt.Event) -> None:
+        """An object is whole, or the connection has ended."""
+        self._bytes.pop(id(event.assoc), None)
+
+    def add(self, event: evt.Event) -> None:
+        """A part of an object has arrived."""
+        if not isinstance(event.pdu, P_DATA_TF):
+            return
+        size = self._bytes.get(id(event.assoc), 0) + int(event.pdu.pdu_length)
+        self._bytes[id(event.assoc)] = size
+        if size > self._largest:
+            logger.warning("an object of more than %d MB is refused; largest_object_mb", self._largest >> 20)
+            self._bytes.pop(id(event.assoc), None)
+            event.assoc.abort()
 
 
 def server_context(tls: Tls) -> ssl.SSLContext:

@@ -56,6 +56,8 @@ class DicomSettings(Settings, frozen=True):
     timeout_s: Positive = 30.0
     """After which a silent association is closed."""
 
+    largest_object_mb: Count = 1024
+
 
 class HttpSettings(Settings, frozen=True):
     """The page, the interface for programs, and STOW-RS."""
