@@ -38,7 +38,7 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def until(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     """Wait for something to be true; returns it."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -120,7 +120,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
 
     def started(table: dict[str, Any] | None = None, command: tuple[str, ...] = STAND_IN) -> Running:
         base = {
-            "dicom": {"port": free_port(), "timeout_s": 5.0},
+            "dicom": {"port": free_port(), "timeout_s": 20.0},
             "http": {"port": free_port()},
             "series": {"quiet_s": 0.4, "min_slices": 2},
             "store": {"path": str(tmp_path / "store"), "min_free_gb": 0.001},
@@ -167,7 +167,7 @@ def archive() -> Iterator[Archive]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             told = made.answers.pop(0) if made.answers else 200
             if told == "hang":
-                time.sleep(3)
+                time.sleep(4)
                 return
             found = []
             if told in (200, "half"):
@@ -205,7 +205,7 @@ def archive() -> Iterator[Archive]:
 
 def to(archive: Archive, **more: Any) -> dict[str, Any]:
     """Settings that send to an archive."""
-    return {"send": [{"kind": "stow", "url": archive.url, "name": "archive", "timeout_s": 1.0, **more}]}
+    return {"send": [{"kind": "stow", "url": archive.url, "name": "archive", "timeout_s": 10.0, **more}]}
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """A process that answers as `lesionsplit.serve.worker` does, without a network, in no time.
 
-The series description says what it is to do: "crash" ends it, "slow" takes two seconds, "bad" blames the series, "full"
-the machine, "odd" the program, "empty" finds no lung. Anything else gets a secondary capture with derived UIDs.
+The series description says what it is to do: "crash" ends it, "slow" takes three seconds, "endless" a minute, "bad"
+blames the series, "full" the machine, "odd" the program, "empty" finds no lung. Anything else gets a secondary capture
+with derived UIDs.
 """
 
 import hashlib
@@ -40,7 +41,9 @@ def answer(job: dict) -> dict:
     if "crash" in name:
         os.kill(os.getpid(), signal.SIGKILL)
     if "slow" in name:
-        time.sleep(2)
+        time.sleep(3)
+    if "endless" in name:
+        time.sleep(60)
     for word, fault in (("bad", "series"), ("full", "machine"), ("odd", "program")):
         if word in name:
             return {"error": f"a {word} thing", "fault": fault}

@@ -41,10 +41,10 @@ def test_a_series_is_predicted_once_it_is_quiet_and_sent(
 
 
 def test_slices_keep_a_series_open(start: Any, series: Series) -> None:
-    node = start()
+    node = start({"series": {"quiet_s": 2.5}})
     for path in series():
         assert node.send(path) == [0]
-        time.sleep(0.25)  # less than quiet_s
+        time.sleep(0.8)  # less than quiet_s; all together more
         assert node.node.jobs.get(1).state == State.RECEIVING
     assert node.job(State.DONE).slices == 4
     assert node.node.jobs.get(2) is None
@@ -245,7 +245,7 @@ def test_what_the_machine_lacks_is_tried_again(start: Any, series: Series, monke
     job = node.job(State.RETRY)
     assert job.reason == "a full thing"
     assert job.due > time.time() - 10
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while node.node.jobs.get(1).tries < 3:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -268,16 +268,17 @@ def test_a_killed_worker_is_replaced(start: Any, series: Series) -> None:
 
 def test_a_series_is_cancelled_and_done_after_all(start: Any, series: Series) -> None:
     node = start()
-    node.send(*series("slow", 1))
+    node.send(*series("endless", 1))
     node.send(*series("lung", 2))
     job = node.job(State.RUNNING)
     assert node.post(f"/series/{job.series}/cancel").json()["state"] == "cancelled"
     before = time.monotonic()
     node.job(State.DONE, 2)
-    assert time.monotonic() - before < 1.9  # the two seconds of the slow one were not waited for
+    assert time.monotonic() - before < 40  # the minute of the endless one was not waited for
     assert node.node.jobs.get(1).state == State.CANCELLED
     assert node.post(f"/series/{job.series}/retry").json()["state"] in ("complete", "running")
-    node.job(State.DONE)
+    node.job(State.RUNNING)
+    assert node.post(f"/series/{job.series}/cancel").ok  # else the node would wait for it at its end
 
 
 def test_cancelling_what_has_just_ended_stops_nothing_else(start: Any, series: Series) -> None:
@@ -383,14 +384,15 @@ def test_an_archive_that_fails_gets_it_later_and_once(
 ) -> None:
     monkeypatch.setattr(sending, "FIRST_WAIT", 0.4)
     archive.answers += [500, 409, "half", "hang"]
-    node = start(tools.to(archive, longest_wait_s=0.9))
+    node = start(tools.to(archive, longest_wait_s=0.5, timeout_s=2.0))
     node.send(*series())
     assert "archive: answered 500" in _reason(node, "answered 500")
     node.job(State.DONE)
     assert (archive.posts, len(archive.objects)) == (5, 1)
     waits = [later - before for before, later in zip(archive.times, archive.times[1:], strict=False)]
-    assert 0.4 <= waits[0] < 0.8 <= waits[1]
-    assert 0.9 <= waits[2] < 1.6  # the longest wait
+    assert waits[0] >= 0.4
+    assert waits[1] >= 0.5
+    assert 0.5 <= waits[2] < 1.5  # the longest wait, not four times the first
 
 
 def test_an_archive_that_is_down_delays_nothing_else(
@@ -400,7 +402,7 @@ def test_an_archive_that_is_down_delays_nothing_else(
     node = start({"send": [down, *tools.to(archive)["send"]]})
     node.send(*series("lung", 1))
     node.send(*series("lung", 2))
-    tools.until(lambda: len(archive.objects) == 2, 5.0)
+    tools.until(lambda: len(archive.objects) == 2)
     assert node.job(State.FAILED, 1).reason == "could not be sent: cannot be reached"  # it was given up in time
     assert node.node.jobs.get(1).sends["archive"]["sent"]
 
@@ -547,7 +549,7 @@ def _encoded(data: pydicom.FileDataset) -> tuple[bytes, str]:
 def _reason(node: Any, words: str) -> str:
     from lesionsplit.serve.web.rows import row_of
 
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         job = node.node.jobs.get(1)
         if job is not None and job.sends and words in (text := row_of(job, has_report=False).reason):

@@ -115,7 +115,7 @@ def test_results_are_in_the_study_and_valid(
     chest = make.chest()
     paths = make.make_series(tmp_path / "chest", SeriesNumber=1)
     storescu(dicom, paths)
-    job = tools.until(lambda: next(iter(node.node.jobs.having(State.DONE, State.FAILED)), None), 90)
+    job = tools.until(lambda: next(iter(node.node.jobs.having(State.DONE, State.FAILED)), None), 180)
     assert (job.state, job.reason, job.sender) == (State.DONE, "", "ORTHANC")
     study = pydicom.dcmread(paths[0]).StudyInstanceUID
     uids = {}
@@ -132,7 +132,7 @@ def test_results_are_in_the_study_and_valid(
     assert _lungs_of(segmentation, paths) > 0.8 * np.count_nonzero(chest.lungs)
     # The results themselves are not routed to the node, and sent twice they are there once
     assert node.post(f"/series/{job.series}/retry").ok
-    tools.until(lambda: node.node.jobs.get(job.number).ended != job.ended and node.job(State.DONE, job.number), 60)
+    tools.until(lambda: node.node.jobs.get(job.number).ended != job.ended and node.job(State.DONE, job.number), 180)
     assert {modality: objects(url, modality)[0].SOPInstanceUID for modality in uids} == uids
     assert [len(objects(url, modality)) for modality in uids] == [1, 1, 1]
     assert len(node.node.jobs.search()) == 1
@@ -164,7 +164,7 @@ def test_a_study_of_many_kinds(
         *series("next year", 6, StudyID="2", StudyDate="20210401"),
     ]
     storescu(dicom, everything)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while len(node.node.jobs.having(State.DONE)) < 5:
         assert time.monotonic() < deadline, node.node.jobs.search()
         time.sleep(0.1)

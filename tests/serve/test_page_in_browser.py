@@ -14,6 +14,8 @@ from lesionsplit.serve.jobs import State
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
+playwright.expect.set_options(timeout=30_000)
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 if CHROMIUM is None:
     pytest.skip("no Chromium is installed", allow_module_level=True)
@@ -34,7 +36,7 @@ def page(browser: Any) -> Iterator[Any]:
     errors: list[str] = []
     opened = browser.new_page(viewport={"width": 1200, "height": 800})
     opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.set_default_timeout(10_000)
+    opened.set_default_timeout(30_000)
     yield opened
     opened.close()
     assert errors == []

@@ -241,7 +241,7 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(start: Any, tmp_path: Path)
     response = upload(node, "bomb.zip", content.getvalue())
     assert response.status_code == 400
     assert "would unpack from" in response.text
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 20
     nested = gzip.compress(bytes(50 << 20))
     (series,) = upload(node, "flat.nii.gz", nested).json()["series"]  # the reader decides, in its own process
     assert series
@@ -281,7 +281,7 @@ def test_clients_that_stall_leave_room_for_others(start: Any, series: Series) ->
     """Fifty connections that say nothing: they are closed after their time, and slices come through."""
     node = start({"dicom": {"timeout_s": 1.0, "associations": 5}})
     stalled = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(50)]
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     statuses: list[int] = []
     paths = series()
     while not statuses and time.monotonic() < deadline:
